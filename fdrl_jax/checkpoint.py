@@ -1,0 +1,121 @@
+"""What a run keeps on disk, so that its directory alone is enough to resume it or to sample from it.
+
+    WORKDIR/config.json         the config, written once the run is set up
+    WORKDIR/prior.npz           the fitted prior, where there is something to fit
+    WORKDIR/checkpoints/STEP/   orbax checkpoints of the `TrainState` after STEP updates
+
+The only module that imports orbax.
+"""
+
+import json
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from fdrl_jax.files import atomic
+from fdrl_jax.state import TrainState
+from fdrl_jax.types import InputError
+
+CONFIG_FILE = "config.json"
+PRIOR_FILE = "prior.npz"
+CHECKPOINTS = "checkpoints"
+
+
+def write_setup(workdir: pathlib.Path, config: dict[str, Any], prior_arrays: dict[str, np.ndarray]) -> None:
+    """Write the prior and the config; the config last, so that its presence means that both are whole."""
+    if prior_arrays:
+        with atomic(workdir / PRIOR_FILE) as path:
+            np.savez(path, **prior_arrays)  # type: ignore[arg-type]
+    with atomic(workdir / CONFIG_FILE) as path:
+        path.write_text(json.dumps(config, indent=1) + "\n")
+
+
+def read_config(workdir: pathlib.Path) -> dict[str, Any] | None:
+    """The config of the run in `workdir`, or None where none was started. Sequences come back as lists.
+
+    Raises:
+      InputError: the file is not a JSON object, or checkpoints lie there without it.
+    """
+    path = workdir / CONFIG_FILE
+    if not path.exists():
+        if (workdir / CHECKPOINTS).exists():
+            raise InputError(f"{workdir} has {CHECKPOINTS}/ but no {CONFIG_FILE}: restore that file or use a new workdir")
+        return None
+    try:
+        config = json.loads(path.read_text())
+        if not isinstance(config, dict):
+            raise ValueError("not a JSON object")
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path} is damaged ({error}): restore it or use a new workdir") from None
+    return config
+
+
+def read_prior(workdir: pathlib.Path) -> dict[str, np.ndarray]:
+    """The arrays of the fitted prior; empty where the file does not exist.
+
+    Raises:
+      InputError: the file cannot be read.
+    """
+    path = workdir / PRIOR_FILE
+    if not path.exists():
+        return {}
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except Exception as error:  # zipfile, zlib, numpy and the OS each have their own.
+        raise InputError(f"{path} is damaged ({type(error).__name__}): restore it or use a new workdir") from None
+
+
+class Checkpoints:
+    """The checkpoints of one run. A context manager: leaving it waits for a save still being written."""
+
+    def __init__(self, workdir: pathlib.Path, keep: int | None = None):
+        """`keep` newest checkpoints are kept; None opens for reading only."""
+        self._directory = workdir.absolute() / CHECKPOINTS
+        self._manager = ocp.CheckpointManager(
+            self._directory,
+            options=ocp.CheckpointManagerOptions(max_to_keep=keep, create=keep is not None, read_only=keep is None),
+        )
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._manager.close()
+
+    def latest_step(self) -> int | None:
+        """The newest checkpoint's step, or None."""
+        return self._manager.latest_step()
+
+    def save(self, step: int, state: TrainState) -> None:
+        """Start writing `state`; returns once it is copied, so that the caller may donate it.
+
+        Raises:
+          InputError: orbax skipped the save, as it does where a newer step lies in the directory.
+        """
+        # Copied on the host: on CPU an array handed to the writer thread shares its buffer with the
+        # state, which the next training step donates.
+        copy = jax.tree.map(lambda x: np.array(x), state)
+        if not self._manager.save(step, args=ocp.args.Composite(state=ocp.args.StandardSave(copy))):
+            raise InputError(f"checkpoint {step} was not written: {self._directory} already holds step {self.latest_step()}")
+
+    def restore(self, step: int, abstract_state: TrainState) -> TrainState:
+        """The state of checkpoint `step`.
+
+        Args:
+          step: one of the steps on disk.
+          abstract_state: the shapes and dtypes to expect (`jax.eval_shape`).
+
+        Raises:
+          InputError: the checkpoint is missing, damaged, or of another network.
+        """
+        target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), abstract_state)
+        try:
+            restored = self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target)))
+        except Exception as error:  # orbax raises at least five types for damage; see docs/checkpoints.md.
+            reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+            raise InputError(f"checkpoint {self._directory / str(step)} cannot be read: {reason}") from error
+        return restored["state"]

@@ -1,0 +1,76 @@
+"""Ratio estimators behind two plain functions; the rest of the package sees no Flax.
+
+To add one: write a Linen module from [batch, *event] to [batch], and wrap it with `estimator`.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Key
+
+from fdrl_jax.models.mlp import MLP as MLP
+from fdrl_jax.models.resnet import ResNet as ResNet
+from fdrl_jax.models.resnet import Stage as Stage
+from fdrl_jax.types import Output, Parameterisation, Params, Particles, RatioFn
+
+
+@dataclass(frozen=True)
+class Estimator:
+    """A network for r or log r.
+
+    Attributes:
+      init: key -> parameters, float32.
+      apply: (parameters, particles [batch, *event]) -> outputs, float32 [batch].
+      parameterisation: what the output is.
+    """
+
+    init: Callable[[Key[Array, ""]], Params]
+    apply: Callable[[Params, Particles], Output]
+    parameterisation: Parameterisation
+
+    def ratio_fn(self, params: Params) -> RatioFn:
+        """The estimator at `params`, as the flow takes it."""
+        return lambda x: self.apply(params, x)
+
+
+def estimator(
+    module: nn.Module,
+    event_shape: tuple[int, ...],
+    parameterisation: Parameterisation,
+    precision: Literal["float32", "bf16"] = "float32",
+) -> Estimator:
+    """Wrap a Linen module.
+
+    Args:
+      module: maps [batch, *event] to [batch].
+      event_shape: of one example, for initialisation.
+      parameterisation: whether the module's output is r or log r.
+      precision: "bf16" runs the network in bfloat16; parameters and outputs stay float32.
+    """
+
+    def init(key: Key[Array, ""]) -> Params:
+        return module.init(key, jnp.zeros((1, *event_shape)))["params"]
+
+    def apply(params: Params, x: Particles) -> Output:
+        if precision == "bf16":
+            params = jax.tree.map(lambda p: p.astype(jnp.bfloat16), params)
+            x = x.astype(jnp.bfloat16)
+        return module.apply({"params": params}, x).astype(jnp.float32)
+
+    return Estimator(init, apply, parameterisation)
+
+
+def head_bias(ratio_init: float | None, parameterisation: Parameterisation) -> float | None:
+    """The head bias at which an untrained network's ratio is about `ratio_init`; None keeps PyTorch's.
+
+    An LSIF network with PyTorch's bias starts near r = 0 and spends thousands of steps climbing to 1 before
+    its flow means anything.
+    """
+    if ratio_init is None or parameterisation == "ratio":
+        return ratio_init
+    return math.log(ratio_init)

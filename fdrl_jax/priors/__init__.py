@@ -1,0 +1,22 @@
+"""Source distributions q' of the flow: each a frozen pytree with `sample(keys) -> [batch, *event]` float32.
+
+Row i of a draw depends on key i alone. Arrays of a prior are pytree leaves, so it can be passed
+to a compiled function; shapes and scalars are static.
+"""
+
+from typing import Protocol
+
+from fdrl_jax.priors.gaussian import Gaussian as Gaussian
+from fdrl_jax.priors.gaussian import fit_gaussian as fit_gaussian
+from fdrl_jax.priors.simple import Normal as Normal
+from fdrl_jax.priors.simple import Uniform as Uniform
+from fdrl_jax.types import Keys, Particles
+
+
+class Prior(Protocol):
+    """What the rest of the package asks of a prior."""
+
+    @property
+    def event_shape(self) -> tuple[int, ...]: ...
+
+    def sample(self, keys: Keys) -> Particles: ...

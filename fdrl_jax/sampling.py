@@ -1,0 +1,225 @@
+"""Sampling from a trained model (Algorithm 2 of arXiv 2303.03714): batches, progress and files around `steps`."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key
+from tqdm.auto import tqdm
+
+from fdrl_jax import builders, checkpoint, pictures, rng, steps
+from fdrl_jax.files import atomic
+from fdrl_jax.observe import save_picture
+from fdrl_jax.priors import Prior
+from fdrl_jax.state import create_state
+from fdrl_jax.types import InputError, Params, Particles
+
+# Large enough to fill two CPU cores or to keep an accelerator busy; small enough for a notebook's memory.
+DEFAULT_BATCH_SIZE = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A trained ratio with its flow and prior.
+
+    Attributes:
+      experiment: what its config describes.
+      params: EMA parameters of the estimator.
+      prior: q', where the flow starts.
+      step: how many training steps the parameters have seen.
+    """
+
+    experiment: builders.Experiment
+    params: Params = dataclasses.field(repr=False)
+    prior: Prior = dataclasses.field(repr=False)
+    step: int
+
+    def ratio_fn(self, x: Particles) -> Array:
+        """The density ratio r(x) = q~(x) / p(x): [batch, *event] -> float32 [batch]."""
+        estimator = self.experiment.recipe.estimator
+        return steps.ratio(estimator.apply(self.params, x), estimator.parameterisation)
+
+
+def load(directory: str | pathlib.Path, step: int | None = None) -> Model:
+    """The model of a training run.
+
+    Args:
+      directory: the run's --workdir.
+      step: which checkpoint; the newest by default.
+
+    Raises:
+      InputError: there is no run, no such checkpoint, or a file is damaged.
+    """
+    workdir = pathlib.Path(directory)
+    config = checkpoint.read_config(workdir) if workdir.is_dir() else None
+    if config is None:
+        raise InputError(f"{workdir} holds no training run (no {checkpoint.CONFIG_FILE}): train one with --workdir={workdir}")
+    experiment = builders.build(config)
+    prior = builders.load_prior(experiment, checkpoint.read_prior(workdir))
+    with checkpoint.Checkpoints(workdir) as checkpoints:
+        if step is None:
+            step = checkpoints.latest_step()
+        if step is None:
+            raise InputError(f"{workdir} has no checkpoint yet: train it for longer")
+        state = checkpoints.restore(step, abstract_state(experiment))
+    return Model(experiment, state.ema_params, prior, step)
+
+
+def initial_state(experiment: builders.Experiment) -> steps.TrainState:
+    """The train state before the first step, a function of the config's seed."""
+    root = jax.random.key(experiment.config["seed"])
+    return create_state(experiment.recipe.estimator.init(rng.stream(root, "init")), experiment.optimizer)
+
+
+def abstract_state(experiment: builders.Experiment) -> steps.TrainState:
+    """Shapes and dtypes of the train state."""
+    return jax.eval_shape(lambda: initial_state(experiment))
+
+
+def sample(
+    model: Model,
+    key: Key[Array, ""] | int,
+    num_samples: int,
+    num_steps: int | None = None,
+    batch_size: int | None = None,
+    progress: bool = True,
+) -> Float[np.ndarray, "num_samples *event"]:
+    """Draw from the prior, flow with the EMA parameters, clip images to [-1, 1].
+
+    Sample i is the same for any `num_samples` and, up to rounding, any `batch_size`.
+
+    Args:
+      model: from `load`.
+      key: a typed key (`jax.random.key(0)`), or the integer to make one from.
+      num_samples: how many.
+      num_steps: length of the flow; K + kappa by default.
+      batch_size: how many are flowed at a time; memory grows with it.
+      progress: show a progress bar.
+
+    Returns:
+      float32 [num_samples, H, W, C] in [-1, 1] for images, [num_samples, D] for points.
+
+    Raises:
+      InputError: an argument is out of range.
+    """
+    root, num_steps, batch_size = _arguments(model, key, num_samples, num_steps, batch_size)
+    # The flow is cut into pieces of one size, a divisor of its length (one compilation), to move the bar.
+    piece = max(d for d in range(1, max(1, num_steps // 10) + 1) if num_steps % d == 0) if num_steps else 1
+    recipe = model.experiment.recipe
+    bar = tqdm(total=num_samples * num_steps, desc="sample", unit="flow step", unit_scale=True, disable=not progress)
+
+    def flow_batch(first: int) -> Array:
+        index = jnp.asarray(first)
+        x = steps.draw_prior(model.prior, root, index, batch_size)
+        for k in range(0, num_steps, piece):
+            x = steps.advance(recipe, model.params, root, x, index, jnp.asarray(k), piece)
+            bar.update(piece * min(batch_size, num_samples - first))
+        return x
+
+    with bar:
+        return _batches(flow_batch, num_samples, batch_size, axis=0, clip=model.experiment.is_image)
+
+
+def trajectory(
+    model: Model,
+    key: Key[Array, ""] | int,
+    num_samples: int,
+    every: int,
+    num_steps: int | None = None,
+    batch_size: int | None = None,
+) -> tuple[np.ndarray, Float[np.ndarray, "time num_samples *event"]]:
+    """`sample`, keeping the prior draw, every `every`-th state and the last, which is the sample.
+
+    Returns:
+      Step counts [time] and float32 states, images clipped to [-1, 1] at every time.
+
+    Raises:
+      InputError: an argument is out of range.
+    """
+    root, num_steps, batch_size = _arguments(model, key, num_samples, num_steps, batch_size)
+    _require("every", every, 1)
+    step_counts = np.array([*range(0, num_steps, every), num_steps])
+
+    def flow_batch(first: int) -> Array:
+        index = jnp.asarray(first)
+        x = steps.draw_prior(model.prior, root, index, batch_size)
+        return steps.record(model.experiment.recipe, model.params, root, x, index, num_steps, every)
+
+    return step_counts, _batches(flow_batch, num_samples, batch_size, axis=1, clip=model.experiment.is_image)
+
+
+def _batches(
+    flow_batch: Callable[[int], Array], num_samples: int, batch_size: int, axis: int, clip: bool
+) -> Float[np.ndarray, "..."]:
+    """Run `flow_batch` from sample 0, batch_size, ...; the last batch is computed whole (one compilation) and cut."""
+    parts = [np.asarray(flow_batch(first)) for first in range(0, num_samples, batch_size)]
+    states = np.concatenate(parts, axis).take(range(num_samples), axis)
+    return np.clip(states, -1, 1) if clip else states
+
+
+def _arguments(
+    model: Model, key: Key[Array, ""] | int, num_samples: int, num_steps: int | None, batch_size: int | None
+) -> tuple[Key[Array, ""], int, int]:
+    """Check and complete the arguments of `sample`."""
+    _require("num_samples", num_samples, 1)
+    if num_steps is None:
+        num_steps = model.experiment.flow_length()
+    _require("num_steps", num_steps, 0)
+    if batch_size is None:
+        batch_size = DEFAULT_BATCH_SIZE
+    _require("batch_size", batch_size, 1)
+    if isinstance(key, int):
+        _require("key", key, 0)
+        key = jax.random.key(key)
+    if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ()):
+        raise InputError("key must be one typed PRNG key, such as jax.random.key(0), or an integer of at least 0")
+    return key, num_steps, min(batch_size, num_samples)
+
+
+def _require(name: str, value: Any, minimum: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+        raise InputError(f"{name} = {value!r} must be an integer of at least {minimum}")
+
+
+def picture(model: Model, samples: Float[np.ndarray, "n *event"], seed: int) -> pictures.Picture:
+    """Images as a grid; points as a scatter plot over as many from the data."""
+    if model.experiment.is_image:
+        return pictures.image_grid(samples)
+    data = model.experiment.dataset.batch(seed, 0, len(samples))
+    return pictures.scatter({"data": data, "samples": samples})
+
+
+def write_samples(
+    model: Model,
+    out: pathlib.Path,
+    *,
+    num_samples: int,
+    seed: int,
+    num_steps: int,
+    batch_size: int | None = None,
+    every: int | None = None,
+) -> None:
+    """`--mode=sample`: draw samples and write them to `out`, replacing it only when all is done.
+
+    Args:
+      model: from `load`.
+      out: `.png` for a picture; `.npz` for arrays `samples` and, with `every`, `steps` and `trajectory`.
+      num_samples, seed, num_steps, batch_size: see `sample`.
+      every: keep every n-th state of the flow, and show the flow rather than its end.
+    """
+    if every is None:
+        arrays = {"samples": sample(model, seed, num_samples, num_steps, batch_size)}
+        image = lambda: picture(model, arrays["samples"], seed)  # noqa: E731
+    else:
+        times, states = trajectory(model, seed, num_samples, every, num_steps, batch_size)
+        arrays = {"samples": states[-1], "steps": times, "trajectory": states}
+        image = lambda: pictures.flow_picture(times, states)  # noqa: E731
+    if out.suffix == ".png":
+        save_picture(out, image())
+    else:
+        with atomic(out) as path:
+            np.savez(path, **arrays)  # type: ignore[arg-type]

@@ -1,0 +1,187 @@
+"""The fields of a config, with their types and ranges, and the check of a config against them.
+
+Which fields a group has depends on its `name`: a field that an experiment does not use is absent, not ignored.
+To add a data set, prior or network, add its row to `BY_NAME` here and its branch in `builders`.
+"""
+
+import difflib
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fdrl_jax.divergences import DIVERGENCES
+from fdrl_jax.losses import LOSSES
+from fdrl_jax.types import InputError
+
+# A check returns what the field must be, where the value is not that, and None where it is.
+Check = Callable[[Any], str | None]
+Fields = Mapping[str, Check]
+
+
+def integer(minimum: int) -> Check:
+    def check(value: Any) -> str | None:
+        good = isinstance(value, int) and not isinstance(value, bool) and value >= minimum
+        return None if good else f"an integer of at least {minimum}"
+
+    return check
+
+
+def number(minimum: float = -math.inf, maximum: float = math.inf, open_minimum: bool = False) -> Check:
+    def check(value: Any) -> str | None:
+        good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        if good and value <= maximum and (value > minimum if open_minimum else value >= minimum):
+            return None
+        bounds = [f"{'above' if open_minimum else 'at least'} {minimum:g}"] if minimum > -math.inf else []
+        bounds += [f"at most {maximum:g}"] if maximum < math.inf else []
+        return " ".join(["a finite number", " and ".join(bounds)]).strip()
+
+    return check
+
+
+def one_of(*values: Any) -> Check:
+    def check(value: Any) -> str | None:
+        # By type too: True == 1 and 0 == False.
+        good = any(value == v and type(value) is type(v) for v in values)
+        return None if good else f"one of {', '.join(map(str, values))}"
+
+    return check
+
+
+def optional(inner: Check) -> Check:
+    def check(value: Any) -> str | None:
+        wanted = None if value is None else inner(value)
+        return wanted and f"none or {wanted}"
+
+    return check
+
+
+def sequence(inner: Check, what: str, minimum: int = 0, length: int | None = None) -> Check:
+    def check(value: Any) -> str | None:
+        good = (
+            isinstance(value, tuple)
+            and len(value) >= minimum
+            and (length is None or len(value) == length)
+            and all(inner(v) is None for v in value)
+        )
+        return None if good else what
+
+    return check
+
+
+COMMON: dict[str, Fields] = {
+    "": {
+        "seed": integer(0),
+        "loss": one_of(*LOSSES),
+        "divergence": one_of(*DIVERGENCES),
+        "ema_decay": number(0, 1),
+        "precision": one_of("float32", "bf16"),
+    },
+    "data": {"batch_size": integer(1)},
+    "prior": {},
+    "model": {"ratio_init": optional(number(0, open_minimum=True))},
+    "flow": {
+        "num_steps": integer(0),
+        "kappa": integer(0),
+        "step_size": number(0, open_minimum=True),
+        "noise": number(0),
+        "guided": one_of(True, False),
+    },
+    "optimizer": {
+        "learning_rate": number(0, open_minimum=True),
+        "decay_steps": sequence(integer(1), "a tuple of step numbers, each at least 1"),
+        "decay_factor": number(0, 1, open_minimum=True),
+        "b1": number(0, 0.999999),
+        "b2": number(0, 0.999999999),
+    },
+    "train": {
+        "num_steps": integer(1),
+        "log_every": integer(1),
+        "sample_every": integer(1),
+        "checkpoint_every": integer(1),
+        "keep": integer(1),
+    },
+}
+
+_WIDTHS = sequence(integer(1), "a tuple of layer widths, each at least 1, such as (64, 64)", minimum=1)
+_STAGES = sequence(
+    sequence(integer(1), "", length=3), "a tuple of stages (width, blocks, stride), such as ((24, 1, 1), (48, 1, 2))", 1
+)
+
+BY_NAME: dict[str, dict[str, Fields]] = {
+    "data": {
+        "digits": {
+            "image_size": one_of(8),
+            "channels": one_of(1),
+            "flip": one_of(True, False),
+            "dequantize_sigma": number(0),
+        },
+        "gaussian": {
+            "mean": sequence(number(), "a pair of finite numbers, such as (6.0, 6.0)", length=2),
+            "variance": number(0, open_minimum=True),
+        },
+        "swissroll": {},
+        "eight_gaussians": {},
+        "twentyfive_gaussians": {},
+    },
+    "prior": {
+        "ddp": {"rank": one_of(0), "jitter": number(0, open_minimum=True)},
+        "uniform": {},
+        "normal": {"scale": number(0, open_minimum=True)},
+    },
+    "model": {
+        "mlp": {"width": _WIDTHS},
+        "resnet": {"stem": integer(1), "stages": _STAGES},
+    },
+}
+
+
+def check(config: Mapping[str, Any]) -> None:
+    """Check every field by itself.
+
+    Args:
+      config: nested mapping with tuples for sequences.
+
+    Raises:
+      InputError: the first field that is missing, unknown, or of the wrong type or range.
+    """
+    known = {*COMMON[""], *COMMON} - {""}
+    _check_names("", config, known)
+    for group in (g for g in COMMON if g):
+        if not isinstance(config[group], Mapping):
+            raise InputError(f"config.{group} = {config[group]!r} must be a group of fields")
+    _check_fields("", config, COMMON[""])
+    for group, fields in COMMON.items():
+        if not group:
+            continue
+        values = config[group]
+        if group in BY_NAME:
+            if "name" not in values:
+                raise InputError(f"config.{group}.name is missing: it must be one of {', '.join(BY_NAME[group])}")
+            name_field = {"name": one_of(*BY_NAME[group])}
+            _check_fields(f"{group}.", values, name_field)
+            fields = name_field | fields | BY_NAME[group][values["name"]]
+        _check_names(f"{group}.", values, set(fields))
+        _check_fields(f"{group}.", values, fields)
+
+
+def nearest(name: str, known: set[str]) -> str:
+    """A hint for an unknown name: the closest known one if any is close, else all of them."""
+    close = difflib.get_close_matches(name, sorted(known), n=1)
+    return f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(sorted(known))}"
+
+
+def _check_names(prefix: str, values: Mapping[str, Any], known: set[str]) -> None:
+    suffix = f" for {prefix}name = {values['name']!r}" if "name" in values else ""
+    for name in values:
+        if name not in known:
+            raise InputError(f"config.{prefix}{name} is not a field{suffix}: {nearest(name, known)}")
+    for name in sorted(known):
+        if name not in values:
+            raise InputError(f"config.{prefix}{name} is missing{suffix}: add it to the config file")
+
+
+def _check_fields(prefix: str, values: Mapping[str, Any], fields: Fields) -> None:
+    for name, check_field in fields.items():
+        wanted = check_field(values[name])
+        if wanted is not None:
+            raise InputError(f"config.{prefix}{name} = {values[name]!r} must be {wanted}")

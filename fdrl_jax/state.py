@@ -1,0 +1,53 @@
+"""What training carries from step to step, and the optimiser that advances it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Int
+
+from fdrl_jax.types import Params
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class TrainState:
+    """A pytree; checkpoints hold exactly this.
+
+    Attributes:
+      step: how many updates were made, int32 scalar.
+      params: the online parameters, which drive the flow in training.
+      ema_params: their exponential moving average, which drives the flow when sampling.
+      opt_state: of the optimiser.
+    """
+
+    step: Int[Array, ""]
+    params: Params
+    ema_params: Params
+    opt_state: optax.OptState
+
+
+def create_state(params: Params, optimizer: optax.GradientTransformation) -> TrainState:
+    """The state before the first update. The EMA starts at the parameters, without debiasing."""
+    # Copied, because the training step donates the state and one buffer cannot be donated twice.
+    return TrainState(jnp.zeros((), jnp.int32), params, jax.tree.map(jnp.copy, params), optimizer.init(params))
+
+
+def update_ema(ema_params: Params, params: Params, decay: float) -> Params:
+    """decay * ema + (1 - decay) * params."""
+    return optax.incremental_update(params, ema_params, 1 - decay)
+
+
+def learning_rate_schedule(learning_rate: float, decay_steps: Sequence[int], decay_factor: float) -> optax.Schedule:
+    """Constant, times `decay_factor` from each update of `decay_steps` on (updates counted from 0).
+
+    The same as PyTorch's MultiStepLR stepped once an update.
+    """
+    return optax.piecewise_constant_schedule(learning_rate, dict.fromkeys(decay_steps, decay_factor))
+
+
+def adam(schedule: optax.Schedule, b1: float, b2: float) -> optax.GradientTransformation:
+    """Adam (Kingma and Ba, 2015) with eps 1e-8, as PyTorch's."""
+    return optax.adam(schedule, b1, b2, eps=1e-8)

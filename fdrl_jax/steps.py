@@ -1,0 +1,141 @@
+"""The compiled calls: one training step (Algorithm 1), one piece of sampling (Algorithm 2).
+
+The only module that jits. Both draw every random number from a root key through `rng`, by sample index.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TypedDict
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Key, UInt8
+
+from fdrl_jax import flow, rng
+from fdrl_jax.divergences import bounded_exp
+from fdrl_jax.losses import Loss
+from fdrl_jax.models import Estimator
+from fdrl_jax.pixels import to_float
+from fdrl_jax.priors import Prior
+from fdrl_jax.state import TrainState, update_ema
+from fdrl_jax.types import Keys, Output, OutputFn, Params, Parameterisation, Particles
+
+Batch = Float[Array, "batch *event"] | UInt8[Array, "batch *event"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one FDRL model is trained and sampled; static in every compiled call.
+
+    Attributes:
+      estimator: the network.
+      loss: Bregman loss of its outputs.
+      f_prime: f' as a function of its output.
+      num_steps: K, the flow's length in training.
+      step_size: eta.
+      noise: nu.
+      guided: flow the prior's draws in training (FDRL). False trains on the draws themselves: the stale
+        estimator of section 3.1.
+      dequantize_sigma: standard deviation of the Gaussian noise added to data batches, in units of
+        the data (pixels in [-1, 1]).
+      ema_decay: of the parameters.
+    """
+
+    estimator: Estimator
+    loss: Loss
+    f_prime: OutputFn
+    num_steps: int
+    step_size: float
+    noise: float
+    guided: bool
+    dequantize_sigma: float
+    ema_decay: float
+
+    def dynamics(self, params: Params) -> flow.Dynamics:
+        """The flow of the estimator at `params`."""
+        return flow.Dynamics(
+            ratio_fn=self.estimator.ratio_fn(params), f_prime=self.f_prime, step_size=self.step_size, noise=self.noise
+        )
+
+
+class Metrics(TypedDict):
+    """Scalars of one training step, float32. The ratios are means of r over the batch."""
+
+    loss: Float[Array, ""]
+    ratio_data: Float[Array, ""]
+    ratio_flow: Float[Array, ""]
+    grad_norm: Float[Array, ""]
+
+
+TrainStep = Callable[[TrainState, Prior, Key[Array, ""], Batch], tuple[TrainState, Metrics]]
+
+
+def ratio(output: Output, parameterisation: Parameterisation) -> Output:
+    """r from a network's output."""
+    return bounded_exp(output) if parameterisation == "log_ratio" else output
+
+
+def make_train_step(recipe: Recipe, optimizer: optax.GradientTransformation) -> TrainStep:
+    """Compile Algorithm 1's loop body: `train_step(state, prior, root, batch) -> (state, metrics)`.
+
+    The state is donated. The flow runs with the online parameters and is not differentiated through.
+    """
+
+    def loss_fn(params: Params, x_p: Particles, x_q: Particles) -> tuple[Float[Array, ""], tuple[Output, Output]]:
+        # Two calls, not one on the concatenation: the same arithmetic as the authors', example by example.
+        o_p, o_q = recipe.estimator.apply(params, x_p), recipe.estimator.apply(params, x_q)
+        data_term, flow_term = recipe.loss(o_p, o_q)
+        return data_term.mean() + flow_term.mean(), (o_p, o_q)
+
+    def train_step(
+        state: TrainState, prior: Prior, root: Key[Array, ""], batch: Batch
+    ) -> tuple[TrainState, Metrics]:
+        def keys(name: str) -> Keys:
+            return rng.per_sample(rng.stream(root, name, state.step), len(batch))
+
+        x_p = to_float(batch)
+        if recipe.dequantize_sigma:
+            x_p += recipe.dequantize_sigma * rng.normal(keys("dequantize"), x_p.shape[1:])
+        x_q = prior.sample(keys("prior"))
+        if recipe.guided:
+            x_q = flow.simulate(keys("flow"), x_q, num_steps=recipe.num_steps, **recipe.dynamics(state.params))
+
+        (loss, (o_p, o_q)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params, x_p, x_q)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        metrics = Metrics(
+            loss=loss,
+            ratio_data=ratio(o_p, recipe.estimator.parameterisation).mean(),
+            ratio_flow=ratio(o_q, recipe.estimator.parameterisation).mean(),
+            grad_norm=optax.global_norm(grads),
+        )
+        ema_params = update_ema(state.ema_params, params, recipe.ema_decay)
+        return TrainState(state.step + 1, params, ema_params, opt_state), metrics
+
+    return jax.jit(train_step, donate_argnums=0)
+
+
+@partial(jax.jit, static_argnames="count")
+def draw_prior(prior: Prior, root: Key[Array, ""], first: Array, count: int) -> Particles:
+    """Prior draws of samples first, ..., first + count - 1 of the sampling run with key `root`."""
+    return prior.sample(rng.per_sample(rng.stream(root, "prior"), count, first))
+
+
+@partial(jax.jit, static_argnames=("recipe", "num_steps"), donate_argnames="x")
+def advance(
+    recipe: Recipe, params: Params, root: Key[Array, ""], x: Particles, first: Array, first_step: Array, num_steps: int
+) -> Particles:
+    """`num_steps` flow steps from step `first_step`, for samples first, first + 1, ... of a sampling run."""
+    keys = rng.per_sample(rng.stream(root, "flow"), len(x), first)
+    return flow.simulate(keys, x, num_steps=num_steps, first_step=first_step, **recipe.dynamics(params))
+
+
+@partial(jax.jit, static_argnames=("recipe", "num_steps", "every"))
+def record(
+    recipe: Recipe, params: Params, root: Key[Array, ""], x: Particles, first: Array, num_steps: int, every: int
+) -> Float[Array, "time batch *event"]:
+    """The flow of `advance` from step 0, with the states that `flow.trajectory` keeps."""
+    keys = rng.per_sample(rng.stream(root, "flow"), len(x), first)
+    return flow.trajectory(keys, x, num_steps=num_steps, every=every, **recipe.dynamics(params))[1]

@@ -1,0 +1,105 @@
+"""Train an FDRL model, or sample from a trained one.
+
+    python main.py --config=configs/digits.py --workdir=runs/digits
+    python main.py --mode=sample --workdir=runs/digits --num_samples=64 --seed=0 --out=samples.png
+
+`python main.py --help` lists the flags. Exit codes: 0 done, 1 training diverged, 2 bad input.
+"""
+
+import pathlib
+import sys
+from typing import Any
+
+from absl import flags
+from ml_collections import config_flags
+
+from fdrl_jax import InputError, schema
+
+FLAGS = flags.FLAGS
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "Experiment, configs/NAME.py[:variant]; override fields by --config.GROUP.FIELD=VALUE."
+)
+_MODE = flags.DEFINE_enum("mode", "train", ["train", "sample"], "What to do.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "The run's directory; made by training.")
+_NUM_SAMPLES = flags.DEFINE_integer("num_samples", 64, "sample: how many.", lower_bound=1)
+_SEED = flags.DEFINE_integer("seed", 0, "sample: seed; sample i depends on the seed and i alone.", lower_bound=0)
+_OUT = flags.DEFINE_string("out", None, "sample: .png for a picture, .npz for arrays.")
+_KAPPA = flags.DEFINE_integer("kappa", None, "sample: refinement steps after the K of training.", lower_bound=0)
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "sample: how many are flowed at a time.", lower_bound=1)
+_EVERY = flags.DEFINE_integer("every", None, "sample: show the flow, every n-th step.", lower_bound=1)
+
+_SAMPLE_ONLY = ("num_samples", "seed", "out", "kappa", "batch_size", "every")
+
+
+def parse(argv: list[str]) -> Any:
+    """Parse the flags and return the config, or None without --config.
+
+    Raises:
+      InputError: a flag or a config override is wrong, or the config file cannot be loaded.
+    """
+    try:
+        rest = FLAGS(argv)
+        config = _CONFIG.value
+        if config is not None:
+            config.to_dict()  # A file that could not be loaded is an object that raises on any use.
+    except flags.Error as error:
+        raise InputError(str(error).replace("\n", " ")) from None
+    except AttributeError as error:
+        raise InputError(f"--config has no such field: {error}; fields are listed in fdrl_jax/schema.py") from None
+    except Exception as error:
+        raise InputError(f"--config cannot be loaded: {error}") from None
+    if len(rest) > 1:
+        raise InputError(f"{rest[1]!r} is not a flag: flags are written --name=value")
+    return config
+
+
+def main(argv: list[str]) -> None:
+    """Check the flags of the chosen mode and run it."""
+    config = parse(argv)
+    if not _WORKDIR.value:
+        raise InputError("--workdir is missing: the directory of the run")
+    if _MODE.value == "train":
+        if config is None:
+            raise InputError("--config is missing: train what? For example --config=configs/digits.py")
+        for name in _SAMPLE_ONLY:
+            if FLAGS[name].present:
+                raise InputError(f"--{name} is a flag of --mode=sample, not of --mode=train")
+        from fdrl_jax.train import train
+
+        train(config, _WORKDIR.value)
+    else:
+        if config is not None:
+            raise InputError("--config is a flag of --mode=train: a run is sampled with the config it was trained with")
+        _sample()
+
+
+def _sample() -> None:
+    if not _OUT.value:
+        raise InputError("--out is missing: a .png for a picture or a .npz for arrays")
+    out = pathlib.Path(_OUT.value)
+    if out.suffix not in (".png", ".npz"):
+        raise InputError(f"--out={out} must end in .png (a picture) or .npz (arrays)")
+    if out.is_dir() or not out.parent.is_dir():
+        raise InputError(f"--out={out}: {'it is a folder' if out.is_dir() else f'there is no folder {out.parent}'}")
+    from fdrl_jax.sampling import load, write_samples
+
+    model = load(_WORKDIR.value)
+    flow = model.experiment.config["flow"]
+    write_samples(
+        model,
+        out,
+        num_samples=_NUM_SAMPLES.value,
+        seed=_SEED.value,
+        num_steps=flow["num_steps"] + (flow["kappa"] if _KAPPA.value is None else _KAPPA.value),
+        batch_size=_BATCH_SIZE.value,
+        every=_EVERY.value,
+    )
+    print(f"{_NUM_SAMPLES.value} samples from {_WORKDIR.value} (step {model.step}) are in {out}")
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
