@@ -13,7 +13,7 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
-from fdrl_jax import InputError, schema
+from fdrl_jax import InputError
 
 FLAGS = flags.FLAGS
 _CONFIG = config_flags.DEFINE_config_file(
@@ -70,10 +70,10 @@ def main(argv: list[str]) -> None:
     else:
         if config is not None:
             raise InputError("--config is a flag of --mode=train: a run is sampled with the config it was trained with")
-        _sample()
+        _sample(_WORKDIR.value)
 
 
-def _sample() -> None:
+def _sample(workdir: str) -> None:
     if not _OUT.value:
         raise InputError("--out is missing: a .png for a picture or a .npz for arrays")
     out = pathlib.Path(_OUT.value)
@@ -83,7 +83,7 @@ def _sample() -> None:
         raise InputError(f"--out={out}: {'it is a folder' if out.is_dir() else f'there is no folder {out.parent}'}")
     from fdrl_jax.sampling import load, write_samples
 
-    model = load(_WORKDIR.value)
+    model = load(workdir)
     flow = model.experiment.config["flow"]
     write_samples(
         model,
@@ -94,7 +94,7 @@ def _sample() -> None:
         batch_size=_BATCH_SIZE.value,
         every=_EVERY.value,
     )
-    print(f"{_NUM_SAMPLES.value} samples from {_WORKDIR.value} (step {model.step}) are in {out}")
+    print(f"{_NUM_SAMPLES.value} samples from {workdir} (step {model.step}) are in {out}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """scikit-learn's handwritten digits, 1797 images of 8x8: the run of `make demo`."""
 
-from ml_collections import ConfigDict, config_dict
+from ml_collections import ConfigDict
 
 
 def get_config() -> ConfigDict:
@@ -11,9 +11,7 @@ def get_config() -> ConfigDict:
             divergence="chi2",
             ema_decay=0.99,
             precision="float32",
-            data=dict(
-                name="digits", image_size=8, channels=1, batch_size=64, flip=False, dequantize_sigma=0.03
-            ),
+            data=dict(name="digits", image_size=8, channels=1, batch_size=64, flip=False, dequantize_sigma=0.03),
             prior=dict(name="ddp", rank=0, jitter=1e-4),
             model=dict(name="resnet", stem=24, stages=((24, 1, 1), (48, 1, 2), (48, 1, 2)), ratio_init=1.0),
             flow=dict(num_steps=10, kappa=2, step_size=3.0, noise=1e-2, guided=True),

@@ -1,7 +1,7 @@
 """Flow-Guided Density Ratio Learning (arXiv 2303.03714) in JAX.
 
-    model = fdrl_jax.load("runs/digits")
-    images = fdrl_jax.sample(model, jax.random.key(0), num_samples=64)
+model = fdrl_jax.load("runs/digits")
+images = fdrl_jax.sample(model, jax.random.key(0), num_samples=64)
 """
 
 from fdrl_jax.sampling import Model as Model

@@ -44,7 +44,7 @@ class Experiment:
         return self.config["flow"]["num_steps"] + self.config["flow"]["kappa"]
 
 
-def normalise(config: Mapping[str, Any]) -> dict[str, Any]:
+def normalise(config: schema.Config) -> dict[str, Any]:
     """A ConfigDict, or what JSON made of one, as nested dicts with tuples for sequences."""
 
     def convert(value: Any) -> Any:
@@ -55,7 +55,7 @@ def normalise(config: Mapping[str, Any]) -> dict[str, Any]:
     return convert(config)
 
 
-def build(config: Mapping[str, Any]) -> Experiment:
+def build(config: schema.Config) -> Experiment:
     """Check `config` and build everything it describes but the prior, which may need fitting.
 
     Raises:
@@ -158,7 +158,9 @@ def _simple_prior(experiment: Experiment) -> priors.Prior:
 
 def prior_arrays(prior: priors.Prior) -> dict[str, np.ndarray]:
     """What of a prior must be stored: nothing for one that the config describes completely."""
-    return {"mean": np.asarray(prior.mean), "factor": np.asarray(prior.factor)} if isinstance(prior, priors.Gaussian) else {}
+    if isinstance(prior, priors.Gaussian):
+        return {"mean": np.asarray(prior.mean), "factor": np.asarray(prior.factor)}
+    return {}
 
 
 def load_prior(experiment: Experiment, arrays: Mapping[str, np.ndarray]) -> priors.Prior:

@@ -42,7 +42,7 @@ def read_config(workdir: pathlib.Path) -> dict[str, Any] | None:
     path = workdir / CONFIG_FILE
     if not path.exists():
         if (workdir / CHECKPOINTS).exists():
-            raise InputError(f"{workdir} has {CHECKPOINTS}/ but no {CONFIG_FILE}: restore that file or use a new workdir")
+            raise InputError(f"{workdir} has {CHECKPOINTS}/ but no {CONFIG_FILE}: restore it or use a new workdir")
         return None
     try:
         config = json.loads(path.read_text())
@@ -100,7 +100,7 @@ class Checkpoints:
         # state, which the next training step donates.
         copy = jax.tree.map(lambda x: np.array(x), state)
         if not self._manager.save(step, args=ocp.args.Composite(state=ocp.args.StandardSave(copy))):
-            raise InputError(f"checkpoint {step} was not written: {self._directory} already holds step {self.latest_step()}")
+            raise InputError(f"checkpoint {step} was not written: {self._directory} has step {self.latest_step()}")
 
     def restore(self, step: int, abstract_state: TrainState) -> TrainState:
         """The state of checkpoint `step`.
@@ -115,7 +115,7 @@ class Checkpoints:
         target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), abstract_state)
         try:
             restored = self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target)))
-        except Exception as error:  # orbax raises at least five types for damage; see docs/checkpoints.md.
+        except Exception as error:  # orbax raises at least five types for damage.
             reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
             raise InputError(f"checkpoint {self._directory / str(step)} cannot be read: {reason}") from error
         return restored["state"]

@@ -11,7 +11,6 @@ KL 1, JS 1/(1+r), logD r/(1+r), Jeffrey 1 + 1/r, Pearson chi2 2r.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import jax

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def atomic(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Yield a temporary path beside `path`, with its suffix; on success it replaces `path`, on failure it is removed."""
+    """Yield a temporary path beside `path`, of the same suffix: it replaces `path` on success, else it is removed."""
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         yield temporary

@@ -1,8 +1,8 @@
 """What a person sees of a training run: progress bar, metrics.jsonl, TensorBoard, sample pictures.
 
-    WORKDIR/metrics.jsonl       one JSON object a line: step, metrics averaged since the line before
-    WORKDIR/tensorboard/        the same, and the pictures
-    WORKDIR/samples/STEP.png    samples from the same seed each time
+WORKDIR/metrics.jsonl       one JSON object a line: step, metrics averaged since the line before
+WORKDIR/tensorboard/        the same, and the pictures
+WORKDIR/samples/STEP.png    samples from the same seed each time
 """
 
 import json

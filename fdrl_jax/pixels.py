@@ -1,10 +1,14 @@
 """The two conversions between stored and computed pixels. Work on numpy and jax arrays alike."""
 
+from typing import TypeVar
+
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
+ArrayT = TypeVar("ArrayT", np.ndarray, Array)
 
-def to_float(x: UInt8[Array | np.ndarray, "..."] | Float[Array | np.ndarray, "..."]) -> Float[Array | np.ndarray, "..."]:
+
+def to_float(x: ArrayT) -> ArrayT:
     """uint8 in 0..255 to float32 in [-1, 1]; floats are returned as they are."""
     return x.astype(np.float32) / 127.5 - 1 if x.dtype == np.uint8 else x
 

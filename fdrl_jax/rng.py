@@ -30,6 +30,4 @@ def normal(keys: Keys, event_shape: tuple[int, ...]) -> Array:
 
 def uniform(keys: Keys, event_shape: tuple[int, ...], low: float, high: float) -> Array:
     """Draws from U[low, high), float32 [batch, *event_shape], row i from key i alone."""
-    return jax.vmap(
-        lambda key: jax.random.uniform(key, event_shape, jnp.float32, low, high)
-    )(keys)
+    return jax.vmap(lambda key: jax.random.uniform(key, event_shape, jnp.float32, low, high))(keys)

@@ -57,7 +57,7 @@ def load(directory: str | pathlib.Path, step: int | None = None) -> Model:
     workdir = pathlib.Path(directory)
     config = checkpoint.read_config(workdir) if workdir.is_dir() else None
     if config is None:
-        raise InputError(f"{workdir} holds no training run (no {checkpoint.CONFIG_FILE}): train one with --workdir={workdir}")
+        raise InputError(f"{workdir} holds no training run (no {checkpoint.CONFIG_FILE} in it): train one there first")
     experiment = builders.build(config)
     prior = builders.load_prior(experiment, checkpoint.read_prior(workdir))
     with checkpoint.Checkpoints(workdir) as checkpoints:

@@ -7,15 +7,20 @@ To add a data set, prior or network, add its row to `BY_NAME` here and its branc
 import difflib
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
+
+from ml_collections import ConfigDict
 
 from fdrl_jax.divergences import DIVERGENCES
 from fdrl_jax.losses import LOSSES
 from fdrl_jax.types import InputError
 
+# What a user hands over: a config file's object, or nested dicts (of JSON, say).
+Config: TypeAlias = ConfigDict | Mapping[str, Any]
+
 # A check returns what the field must be, where the value is not that, and None where it is.
 Check = Callable[[Any], str | None]
-Fields = Mapping[str, Check]
+Fields = dict[str, Check]
 
 
 def integer(minimum: int) -> Check:

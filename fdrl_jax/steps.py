@@ -9,7 +9,6 @@ from functools import partial
 from typing import TypedDict
 
 import jax
-import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Key, UInt8
 
@@ -20,7 +19,7 @@ from fdrl_jax.models import Estimator
 from fdrl_jax.pixels import to_float
 from fdrl_jax.priors import Prior
 from fdrl_jax.state import TrainState, update_ema
-from fdrl_jax.types import Keys, Output, OutputFn, Params, Parameterisation, Particles
+from fdrl_jax.types import Keys, Output, OutputFn, Parameterisation, Params, Particles
 
 Batch = Float[Array, "batch *event"] | UInt8[Array, "batch *event"]
 
@@ -89,9 +88,7 @@ def make_train_step(recipe: Recipe, optimizer: optax.GradientTransformation) -> 
         data_term, flow_term = recipe.loss(o_p, o_q)
         return data_term.mean() + flow_term.mean(), (o_p, o_q)
 
-    def train_step(
-        state: TrainState, prior: Prior, root: Key[Array, ""], batch: Batch
-    ) -> tuple[TrainState, Metrics]:
+    def train_step(state: TrainState, prior: Prior, root: Key[Array, ""], batch: Batch) -> tuple[TrainState, Metrics]:
         def keys(name: str) -> Keys:
             return rng.per_sample(rng.stream(root, name, state.step), len(batch))
 

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from fdrl_jax import builders, checkpoint, observe, rng, sampling, steps
+from fdrl_jax import builders, checkpoint, observe, rng, sampling, schema, steps
 from fdrl_jax.priors import Prior
 from fdrl_jax.state import TrainState
 from fdrl_jax.types import InputError
@@ -23,7 +24,7 @@ class DivergedError(RuntimeError):
     """The loss or its gradient is no longer finite. One line: the step, and the last good checkpoint."""
 
 
-def train(config: Mapping[str, Any], workdir: str | pathlib.Path, progress: bool = True) -> sampling.Model:
+def train(config: schema.Config, workdir: str | pathlib.Path, progress: bool = True) -> sampling.Model:
     """Train to `config.train.num_steps`, from the newest checkpoint in `workdir` if there is one.
 
     Args:
@@ -108,13 +109,14 @@ def _loop(
     observer: observe.Observer,
 ) -> TrainState:
     config, schedule = experiment.config["train"], experiment.schedule
-    seed, batch_size, num_steps = experiment.config["seed"], experiment.config["data"]["batch_size"], config["num_steps"]
+    seed, batch_size = experiment.config["seed"], experiment.config["data"]["batch_size"]
+    num_steps = config["num_steps"]
     root = jax.random.key(seed)
     train_step = steps.make_train_step(experiment.recipe, experiment.optimizer)
     pending: list[steps.Metrics] = []
     for step in range(start, num_steps):
         batch = experiment.dataset.batch(seed, step, batch_size)
-        state, metrics = train_step(state, prior, root, batch)
+        state, metrics = train_step(state, prior, root, jnp.asarray(batch))
         pending.append(metrics)
         observer.advance()
         done = step + 1

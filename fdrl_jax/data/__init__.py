@@ -3,7 +3,7 @@
 To add a data set: write a function that returns a `Dataset` and a row in `builders` that calls it.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from fdrl_jax.data.points import swissroll as swissroll
 from fdrl_jax.data.points import twentyfive_gaussians as twentyfive_gaussians
 
 
+@runtime_checkable
 class Dataset(Protocol):
     """Where batches come from."""
 

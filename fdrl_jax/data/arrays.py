@@ -1,6 +1,7 @@
 """Data sets that are an array in memory, and their stateless batch sampler."""
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,7 +24,7 @@ class ArrayDataset:
 
     examples: UInt8[np.ndarray, "n *event"] | Float[np.ndarray, "n *event"]
     flip: bool = False
-    _permutation: object = field(init=False, repr=False, compare=False)
+    _permutation: Callable[[int, int], np.ndarray] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if len(self.examples) == 0:

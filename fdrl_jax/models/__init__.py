@@ -60,7 +60,7 @@ def estimator(
         if precision == "bf16":
             params = jax.tree.map(lambda p: p.astype(jnp.bfloat16), params)
             x = x.astype(jnp.bfloat16)
-        return module.apply({"params": params}, x).astype(jnp.float32)
+        return jnp.asarray(module.apply({"params": params}, x), jnp.float32)
 
     return Estimator(init, apply, parameterisation)
 

@@ -36,7 +36,7 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-    """3x3 stem with LReLU (which Table 3 does not show), stages of residual blocks, mean over pixels, dense to one output.
+    """3x3 stem, LReLU (not in Table 3, but in the authors' code), stages of blocks, mean over pixels, dense to one.
 
     Attributes:
       stem: channels of the stem.

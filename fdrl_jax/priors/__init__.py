@@ -4,7 +4,7 @@ Row i of a draw depends on key i alone. Arrays of a prior are pytree leaves, so 
 to a compiled function; shapes and scalars are static.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from fdrl_jax.priors.gaussian import Gaussian as Gaussian
 from fdrl_jax.priors.gaussian import fit_gaussian as fit_gaussian
@@ -13,6 +13,7 @@ from fdrl_jax.priors.simple import Uniform as Uniform
 from fdrl_jax.types import Keys, Particles
 
 
+@runtime_checkable
 class Prior(Protocol):
     """What the rest of the package asks of a prior."""
 

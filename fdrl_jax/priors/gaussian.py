@@ -35,7 +35,7 @@ class Gaussian:
         z = rng.normal(keys, (self.mean.size,))
         # HIGHEST: by default a TPU multiplies in bfloat16, which loses the small eigenvalues.
         flat = jnp.matmul(z, self.factor.T, precision=jax.lax.Precision.HIGHEST)
-        x = self.mean + flat.reshape(-1, *self.mean.shape)
+        x = self.mean[None] + flat.reshape(-1, *self.mean.shape)
         return x if self.clip is None else jnp.clip(x, -self.clip, self.clip)
 
 
@@ -65,6 +65,4 @@ def fit_gaussian(data: Float[np.ndarray, "n *event"], jitter: float = 1e-4, clip
         raise InputError(
             f"the covariance of the data is not positive definite with prior.jitter = {jitter}: use a larger jitter"
         ) from None
-    return Gaussian(
-        jnp.asarray(mean.reshape(data.shape[1:]), jnp.float32), jnp.asarray(factor, jnp.float32), clip
-    )
+    return Gaussian(jnp.asarray(mean.reshape(data.shape[1:]), jnp.float32), jnp.asarray(factor, jnp.float32), clip)
