@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Int
+from jaxtyping import PyTree
 
 from fdrl_jax.types import Params
 
@@ -23,9 +24,10 @@ class TrainState:
       opt_state: of the optimiser.
     """
 
-    step: Int[Array, ""]
-    params: Params
-    ema_params: Params
+    # PyTree, not Params: an abstract state has ShapeDtypeStructs here, a copy on the host numpy arrays.
+    step: Any
+    params: PyTree
+    ema_params: PyTree
     opt_state: optax.OptState
 
 
