@@ -3,17 +3,19 @@
     python main.py --config=configs/digits.py --workdir=runs/digits
     python main.py --mode=sample --workdir=runs/digits --num_samples=64 --seed=0 --out=samples.png
 
-`python main.py --help` lists the flags. Exit codes: 0 done, 1 training diverged, 2 bad input.
+`python main.py --help` lists the flags. Exit codes: 0 done, 1 training diverged, 2 bad input, 130 interrupted.
 """
 
+import os
 import pathlib
+import re
 import sys
 from typing import Any
 
-from absl import flags
+from absl import app, flags
 from ml_collections import config_flags
 
-from fdrl_jax import InputError
+from fdrl_jax import DivergedError, InputError, schema
 
 FLAGS = flags.FLAGS
 _CONFIG = config_flags.DEFINE_config_file(
@@ -37,20 +39,35 @@ def parse(argv: list[str]) -> Any:
     Raises:
       InputError: a flag or a config override is wrong, or the config file cannot be loaded.
     """
+    app.define_help_flags()
     try:
         rest = FLAGS(argv)
-        config = _CONFIG.value
+    except flags.Error as error:
+        raise InputError(_one_line(error)) from None
+    except (AttributeError, KeyError) as error:
+        name = re.findall(r"\w+", str(error))[0]
+        raise InputError(f"--config has no field {name!r}: {schema.nearest(name, schema.field_names())}") from None
+    except Exception as error:
+        raise InputError(f"--config cannot be loaded: {_one_line(error)}") from None
+    config = _CONFIG.value
+    try:
         if config is not None:
             config.to_dict()  # A file that could not be loaded is an object that raises on any use.
-    except flags.Error as error:
-        raise InputError(str(error).replace("\n", " ")) from None
-    except AttributeError as error:
-        raise InputError(f"--config has no such field: {error}; fields are listed in fdrl_jax/schema.py") from None
     except Exception as error:
-        raise InputError(f"--config cannot be loaded: {error}") from None
+        path = pathlib.Path(config_flags.get_config_filename(FLAGS["config"]))
+        reason = _one_line(error) if path.exists() else "there is no such file"
+        raise InputError(f"--config={path} cannot be loaded: {reason}") from None
     if len(rest) > 1:
         raise InputError(f"{rest[1]!r} is not a flag: flags are written --name=value")
     return config
+
+
+def _one_line(error: Exception) -> str:
+    """An error's message on one line; of a traceback inside it, what was raised."""
+    before, traceback, after = str(error).partition("Traceback (most recent call last)")
+    if traceback:
+        before += after.strip().splitlines()[-1]
+    return " ".join(before.split())
 
 
 def main(argv: list[str]) -> None:
@@ -79,8 +96,8 @@ def _sample(workdir: str) -> None:
     out = pathlib.Path(_OUT.value)
     if out.suffix not in (".png", ".npz"):
         raise InputError(f"--out={out} must end in .png (a picture) or .npz (arrays)")
-    if out.is_dir() or not out.parent.is_dir():
-        raise InputError(f"--out={out}: {'it is a folder' if out.is_dir() else f'there is no folder {out.parent}'}")
+    if out.is_dir() or not os.access(out.parent, os.W_OK):
+        raise InputError(f"--out={out} {'is a folder' if out.is_dir() else f'cannot be written: check {out.parent}'}")
     from fdrl_jax.sampling import load, write_samples
 
     model = load(workdir)
@@ -97,9 +114,24 @@ def _sample(workdir: str) -> None:
     print(f"{_NUM_SAMPLES.value} samples from {workdir} (step {model.step}) are in {out}")
 
 
-if __name__ == "__main__":
+def run(argv: list[str]) -> int:
+    """`main`, with every foreseeable error as one line on standard error and an exit code."""
     try:
-        main(sys.argv)
+        main(argv)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        return 2
+    except OSError as error:
+        print(f"error: cannot read or write {error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
+    except DivergedError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted: the same command goes on from the newest checkpoint", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv))

@@ -8,6 +8,7 @@ from fdrl_jax.sampling import Model as Model
 from fdrl_jax.sampling import load as load
 from fdrl_jax.sampling import sample as sample
 from fdrl_jax.sampling import trajectory as trajectory
+from fdrl_jax.types import DivergedError as DivergedError
 from fdrl_jax.types import InputError as InputError
 
 __version__ = "0.1.0"

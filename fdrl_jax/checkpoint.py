@@ -77,7 +77,7 @@ class Checkpoints:
         self._directory = workdir.absolute() / CHECKPOINTS
         self._manager = ocp.CheckpointManager(
             self._directory,
-            options=ocp.CheckpointManagerOptions(max_to_keep=keep, create=keep is not None, read_only=keep is None),
+            options=ocp.CheckpointManagerOptions(max_to_keep=keep, create=keep is not None),
         )
 
     def __enter__(self) -> "Checkpoints":

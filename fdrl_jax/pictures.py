@@ -76,6 +76,13 @@ def render(figure: Figure) -> Picture:
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
+def stack(*rows: Picture) -> Picture:
+    """Pictures of any width one above the other, on white."""
+    width = max(row.shape[1] for row in rows)
+    padded = [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
+    return np.concatenate(padded)
+
+
 def flow_picture(steps: np.ndarray, states: Float[np.ndarray, "time n *event"]) -> Picture:
     """The flow from prior to sample: images as one row a sample, points as one panel a time."""
     if states.ndim == 5:

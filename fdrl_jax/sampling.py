@@ -28,7 +28,7 @@ class Model:
 
     Attributes:
       experiment: what its config describes.
-      params: EMA parameters of the estimator.
+      params: of the estimator, EMA unless asked otherwise.
       prior: q', where the flow starts.
       step: how many training steps the parameters have seen.
     """
@@ -44,12 +44,13 @@ class Model:
         return steps.ratio(estimator.apply(self.params, x), estimator.parameterisation)
 
 
-def load(directory: str | pathlib.Path, step: int | None = None) -> Model:
+def load(directory: str | pathlib.Path, step: int | None = None, ema: bool = True) -> Model:
     """The model of a training run.
 
     Args:
       directory: the run's --workdir.
       step: which checkpoint; the newest by default.
+      ema: take the averaged parameters; False takes the online ones, which drive the flow in training.
 
     Raises:
       InputError: there is no run, no such checkpoint, or a file is damaged.
@@ -66,7 +67,7 @@ def load(directory: str | pathlib.Path, step: int | None = None) -> Model:
         if step is None:
             raise InputError(f"{workdir} has no checkpoint yet: train it for longer")
         state = checkpoints.restore(step, abstract_state(experiment))
-    return Model(experiment, state.ema_params, prior, step)
+    return Model(experiment, state.ema_params if ema else state.params, prior, step)
 
 
 def initial_state(experiment: builders.Experiment) -> steps.TrainState:

@@ -169,6 +169,12 @@ def check(config: Mapping[str, Any]) -> None:
         _check_fields(f"{group}.", values, fields)
 
 
+def field_names() -> set[str]:
+    """The last part of every field's path, and the groups."""
+    by_name = [fields for group in BY_NAME.values() for fields in group.values()]
+    return {"name", *COMMON, *(name for fields in [*COMMON.values(), *by_name] for name in fields)} - {""}
+
+
 def nearest(name: str, known: set[str]) -> str:
     """A hint for an unknown name: the closest known one if any is close, else all of them."""
     close = difflib.get_close_matches(name, sorted(known), n=1)

@@ -11,17 +11,13 @@ import numpy as np
 from fdrl_jax import builders, checkpoint, observe, rng, sampling, schema, steps
 from fdrl_jax.priors import Prior
 from fdrl_jax.state import TrainState
-from fdrl_jax.types import InputError
+from fdrl_jax.types import DivergedError, InputError
 
 # Groups that may change between the runs of one directory: they do not change what a step computes.
 _MAY_CHANGE = ("train",)
 
 PICTURE_IMAGES = 64
 PICTURE_POINTS = 2000
-
-
-class DivergedError(RuntimeError):
-    """The loss or its gradient is no longer finite. One line: the step, and the last good checkpoint."""
 
 
 def train(config: schema.Config, workdir: str | pathlib.Path, progress: bool = True) -> sampling.Model:
@@ -74,7 +70,7 @@ def _set_up(experiment: builders.Experiment, workdir: pathlib.Path) -> Prior:
         arrays = checkpoint.read_prior(workdir)
         prior = builders.load_prior(experiment, arrays)
     if stored is None or builders.normalise(stored) != experiment.config:
-        checkpoint.write_setup(workdir, experiment.config, arrays)
+        checkpoint.write_setup(workdir, experiment.config, arrays if stored is None else {})
     return prior
 
 

@@ -33,3 +33,10 @@ class InputError(ValueError):
 
     `main.py` prints it without a traceback and exits with code 2; in Python it is a ValueError.
     """
+
+
+class DivergedError(RuntimeError):
+    """Training became non-finite. The message is one line: the step, and the last good checkpoint.
+
+    `main.py` prints it without a traceback and exits with code 1.
+    """

@@ -1,0 +1,39 @@
+# Everything happens in .venv; nothing else on the machine is touched.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: setup demo test test-all lint clean
+
+setup: $(VENV)/.dev  ## the package, editable, with what tests and lint need
+
+demo: $(VENV)/.run  ## train on scikit-learn's digits, sample, write pictures to runs/digits
+	$(BIN)/python main.py --config=configs/digits.py --workdir=runs/digits
+	$(BIN)/python main.py --mode=sample --workdir=runs/digits --num_samples=100 --seed=0 --out=runs/digits/samples.png
+	$(BIN)/python main.py --mode=sample --workdir=runs/digits --num_samples=10 --seed=0 --every=1 --out=runs/digits/flow.png
+	@echo "Look at runs/digits/samples.png (100 samples) and runs/digits/flow.png (10 of them, from prior to sample)."
+
+test: $(VENV)/.dev  ## all tests but the slow ones
+	$(BIN)/python -m pytest -n 2
+
+test-all: $(VENV)/.dev  ## the slow ones too
+	$(BIN)/python -m pytest -n 2 -m "slow or not slow"
+
+lint: $(VENV)/.dev  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build *.egg-info
+
+# The stamps are made last, so that an installation cut short is done again.
+$(VENV)/.run: pyproject.toml requirements.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 13) or sys.exit("Python 3.11 to 3.13 is needed, and $(PYTHON) is %d.%d: make PYTHON=python3.12 ..." % v)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.txt --editable .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.txt --editable '.[dev]'
+	touch $@

@@ -1,0 +1,94 @@
+"""Time per flow step, and GFLOP/s, inside the scan against the same step outside it.
+
+    python -m benchmarks.flow [--network=digits|cifar10|all] [--batch_size=64] [--rounds=15]
+
+Three forms of the same step, in turn, medians over rounds: `outside`, one compiled step by itself; `inside`, a scan
+of `--num_steps` of them, per step; `plain`, the same scan with XLA's own input gradient of a convolution. FLOPs are
+XLA's count of the step outside. Inside should reach at least 80% of outside.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from unittest import mock
+
+import jax
+import jax.numpy as jnp
+
+from benchmarks.environment import describe
+from fdrl_jax import flow, models, rng
+from fdrl_jax.divergences import CHI2
+from fdrl_jax.models import layers
+from fdrl_jax.models.conv import plain_conv2d
+
+Stages = tuple[models.Stage, ...]
+
+
+def _stages(*table: tuple[int, int, int]) -> Stages:
+    return tuple(models.Stage(*row) for row in table)
+
+
+NETWORKS: dict[str, tuple[tuple[int, ...], int, Stages]] = {
+    "digits": ((8, 8, 1), 24, _stages((24, 1, 1), (48, 1, 2), (48, 1, 2))),
+    "cifar10": ((32, 32, 3), 128, _stages((128, 3, 1), (256, 3, 2), (256, 3, 2), (256, 3, 2))),
+}
+
+
+def seconds(function: Callable[[], jax.Array]) -> float:
+    start = time.perf_counter()
+    jax.block_until_ready(function())
+    return time.perf_counter() - start
+
+
+def measure(network: str, batch_size: int, num_steps: int, rounds: int) -> None:
+    event_shape, stem, stages = NETWORKS[network]
+    estimator = models.estimator(models.ResNet(stem, stages, head_bias=1.0), event_shape, "ratio")
+    params = estimator.init(jax.random.key(0))
+    keys = rng.per_sample(jax.random.key(1), batch_size)
+    x = rng.uniform(keys, event_shape, -1.0, 1.0)
+
+    def dynamics(params: models.Params) -> flow.Dynamics:
+        f_prime = CHI2.output_derivative("ratio")
+        return flow.Dynamics(ratio_fn=estimator.ratio_fn(params), f_prime=f_prime, step_size=3.0, noise=1e-2)
+
+    def inside(params: models.Params, x: jax.Array) -> jax.Array:
+        return flow.simulate(keys, x, num_steps=num_steps, **dynamics(params))
+
+    outside = (
+        jax.jit(lambda params, x: flow.step(keys, x, jnp.asarray(0), **dynamics(params))).lower(params, x).compile()
+    )
+    scan = jax.jit(inside).lower(params, x).compile()
+    with mock.patch.object(layers, "conv2d", plain_conv2d):
+        # A new function: jit remembers the trace of the old one.
+        plain = jax.jit(lambda params, x: inside(params, x)).lower(params, x).compile()
+
+    forms = {
+        "outside": lambda: seconds(lambda: outside(params, x)),
+        "inside": lambda: seconds(lambda: scan(params, x)) / num_steps,
+        "plain": lambda: seconds(lambda: plain(params, x)) / num_steps,
+    }
+    times: dict[str, list[float]] = {name: [] for name in forms}
+    for round_ in range(rounds + 1):
+        for name, run in forms.items():
+            elapsed = run()
+            if round_:  # The first round warms up.
+                times[name].append(elapsed)
+    median = {name: statistics.median(values) for name, values in times.items()}
+    gflop = (outside.cost_analysis() or {})["flops"] / 1e9
+    print(f"{network}, batch {batch_size}, {gflop:.2f} GFLOP a step, {num_steps} steps a scan, {rounds} rounds")
+    for name, value in median.items():
+        share = median["outside"] / value
+        print(f"  {name:8} {value * 1e3:9.2f} ms a step {gflop / value:8.1f} GFLOP/s {share:7.0%} of outside")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--network", choices=[*NETWORKS, "all"], default="digits")
+    parser.add_argument("--batch_size", type=int, default=64)
+    parser.add_argument("--num_steps", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=15)
+    arguments = parser.parse_args()
+    print(describe())
+    for name in NETWORKS if arguments.network == "all" else [arguments.network]:
+        measure(name, arguments.batch_size, arguments.num_steps, arguments.rounds)

@@ -1,0 +1,97 @@
+"""The density chasm: Fig. 2 and 3 of arXiv 2303.03714 from `configs/gaussians.py`.
+
+    python -m benchmarks.gaussians [--seeds=0,1,2] [--out=FOLDER]
+
+Trains the three variants and prints where their samples end. With --out, draws `fig2.png` (source, target and samples
+of each variant) and `fig3.png` (samples of far-fdrl as training goes on, and the path of their mean), with the first
+seed.
+"""
+
+import argparse
+import pathlib
+import tempfile
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from benchmarks.environment import describe
+from configs import gaussians
+from fdrl_jax import pictures, sampling
+from fdrl_jax.observe import save_picture
+from fdrl_jax.train import train
+
+NUM_SAMPLES = 5000
+TRAINING_STEPS = (1, 5, 10, 20, 40, 70, 100, 150, 200, 300, 500, 700, 1000)
+SHOWN = (10, 40, 1000)
+
+
+def clouds(model: sampling.Model, samples: np.ndarray, count: int = 1000) -> dict[str, np.ndarray]:
+    return {
+        "target p": model.experiment.dataset.batch(0, 0, count),
+        "source q'": sampling.sample(model, 0, count, num_steps=0, progress=False),
+        "flowed q~": samples[:count],
+    }
+
+
+def figure_2(seed: int) -> pictures.Picture:
+    panels = {}
+    for variant in gaussians.VARIANTS:
+        config = gaussians.get_config(variant)
+        config.seed = seed
+        with tempfile.TemporaryDirectory() as workdir:
+            model = train(config, workdir, progress=False)
+        samples = sampling.sample(model, 0, NUM_SAMPLES, progress=False)
+        mean, sd = samples.mean(axis=0), samples.std(axis=0)
+        print(
+            f"seed {seed} {variant:10} target mean {config.data.mean[0]:.0f} sd 0.316: "
+            f"mean {mean[0]:.2f}, {mean[1]:.2f}  sd {sd[0]:.2f}, {sd[1]:.2f}",
+            flush=True,
+        )
+        panels[f"{variant}, K = {config.flow.num_steps}"] = clouds(model, samples)
+    return pictures.scatter_panels(panels)
+
+
+def figure_3(seed: int) -> pictures.Picture:
+    """Train far-fdrl in pieces; the flow is driven by the online parameters, as in training."""
+    config = gaussians.get_config("far-fdrl")
+    config.seed = seed
+    means, panels = [], {}
+    with tempfile.TemporaryDirectory() as workdir:
+        for num_steps in TRAINING_STEPS:
+            config.train.num_steps = num_steps
+            train(config, workdir, progress=False)
+            model = sampling.load(workdir, ema=False)
+            samples = sampling.sample(model, 0, NUM_SAMPLES, progress=False)
+            means.append(samples.mean(axis=0))
+            if num_steps in SHOWN:
+                panels[f"{num_steps} training steps"] = clouds(model, samples)
+    return pictures.stack(pictures.scatter_panels(panels), _path(np.array(means), config.data.mean))
+
+
+def _path(means: np.ndarray, target: tuple[float, float]) -> pictures.Picture:
+    figure = Figure(figsize=(10.8, 3.6), dpi=100, layout="constrained")
+    axis = figure.subplots()
+    axis.plot(means[:, 0], means[:, 1], "o-", markersize=4, label="mean of q~")
+    for step, mean in zip(TRAINING_STEPS, means, strict=True):
+        axis.annotate(str(step), mean, textcoords="offset points", xytext=(4, -10), fontsize="x-small")
+    axis.plot(*target, "*", markersize=14, label="mean of p")
+    axis.set(title="mean of the flowed samples after so many training steps")
+    axis.legend()
+    return pictures.render(figure)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--out", type=pathlib.Path)
+    arguments = parser.parse_args()
+    print(describe())
+    for i, seed in enumerate(map(int, arguments.seeds.split(","))):
+        picture = figure_2(seed)
+        if arguments.out and i == 0:
+            save_picture(arguments.out / "fig2.png", picture)
+            save_picture(arguments.out / "fig3.png", figure_3(seed))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,9 @@
+"""scikit-learn's Swiss roll in the plane; setting and variants in `points.py`."""
+
+from ml_collections import ConfigDict
+
+from configs.points import points_config
+
+
+def get_config(variant: str = "lsif-chi2") -> ConfigDict:
+    return points_config("swissroll", variant)

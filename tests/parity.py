@@ -1,0 +1,99 @@
+"""Numbers of the authors' PyTorch code (tests/data/official_parity.npz), its weights as our parameters, a comparison.
+
+Names in the file are PyTorch's: kernels are [out, in, h, w], dense weights [out, in], images [n, channel, row, column].
+"""
+
+import functools
+import json
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from fdrl_jax import models
+from fdrl_jax.types import Params
+
+
+class Architecture(NamedTuple):
+    stem: int
+    stages: tuple[models.Stage, ...]
+    event_shape: tuple[int, ...]
+
+    def module(self) -> models.ResNet:
+        return models.ResNet(self.stem, self.stages)
+
+
+def _architecture(stem: int, stages: list[tuple[int, int, int]], pixels: int) -> Architecture:
+    return Architecture(stem, tuple(models.Stage(*stage) for stage in stages), (pixels, pixels, 3))
+
+
+# Table 3 of arXiv 2303.03714: width, blocks and first stride of each stage.
+ARCHITECTURES = {
+    "resnet32": _architecture(128, [(128, 3, 1), (256, 3, 2), (256, 3, 2), (256, 3, 2)], 32),
+    "resnet64": _architecture(64, [(64, 1, 2), (128, 2, 2), (256, 2, 2), (256, 2, 2)], 64),
+    "resnet128": _architecture(64, [(64, 1, 2), (128, 1, 2), (128, 2, 2), (256, 2, 2), (256, 2, 2)], 128),
+}
+
+
+@functools.cache
+def fixture() -> Mapping[str, np.ndarray]:
+    with np.load(Path(__file__).parent / "data" / "official_parity.npz") as arrays:
+        return dict(arrays)
+
+
+def torch_shapes(name: str) -> dict[str, tuple[int, ...]]:
+    """The network's state_dict, in PyTorch's order."""
+    return {key: tuple(shape) for key, shape in json.loads(str(fixture()["meta_json"]))[name]}
+
+
+def torch_weights(name: str) -> dict[str, np.ndarray]:
+    """The weights that the fixture was computed with; they are not stored but drawn by this rule."""
+    weights = {}
+    for i, (key, shape) in enumerate(torch_shapes(name).items()):
+        scale = math.sqrt(2 / math.prod(shape[1:])) if len(shape) > 1 else 0.1 * math.sqrt(2)
+        draws = np.random.default_rng([int(fixture()["seed"]), i]).uniform(-1, 1, shape)
+        weights[key] = (draws * scale).astype(np.float32)
+    return weights
+
+
+def mlp_params(get: Callable[[str], np.ndarray]) -> Params:
+    """Parameters of MLP((16, 16, 16)) from the state_dict entries that `get` returns by name."""
+    layers = ("Dense_0", "Dense_1", "Dense_2", "head")
+    return {name: _dense(get, f"mlp.{2 * i}") for i, name in enumerate(layers)}
+
+
+def resnet_params(name: str) -> Params:
+    weights = torch_weights(name)
+
+    def conv(key: str) -> Params:
+        return {"kernel": jnp.asarray(weights[f"{key}.weight"].transpose(2, 3, 1, 0))}
+
+    params = {"stem": conv("conv1"), "head": _dense(weights.__getitem__, "linear")}
+    for i, stage in enumerate(ARCHITECTURES[name].stages):
+        for j in range(stage.blocks):
+            block = f"layer{i + 1}.{j}"
+            params[f"stage{i}_block{j}"] = {
+                ours: conv(f"{block}.{theirs}")
+                for ours, theirs in (("conv1", "conv1"), ("conv2", "conv2"), ("shortcut", "shortcut_conv"))
+                if f"{block}.{theirs}.weight" in weights
+            }
+    return params
+
+
+def nhwc(images: np.ndarray) -> np.ndarray:
+    return np.moveaxis(images, 1, -1)
+
+
+def assert_close(actual: object, expected: object, tolerance: float = 1e-5) -> None:
+    """Equal shapes, and no entry further from `expected` than `tolerance` times the latter's largest entry."""
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    assert actual.shape == expected.shape
+    error = np.abs(actual.astype(np.float64) - expected).max() / np.abs(expected).max()
+    assert error <= tolerance, f"largest error {error:.2e} of the largest entry"
+
+
+def _dense(get: Callable[[str], np.ndarray], key: str) -> Params:
+    return {"kernel": jnp.asarray(get(f"{key}.weight").T), "bias": jnp.asarray(get(f"{key}.bias"))}
