@@ -3,7 +3,7 @@
     python main.py --config=configs/digits.py --workdir=runs/digits
     python main.py --mode=sample --workdir=runs/digits --num_samples=64 --seed=0 --out=samples.png
 
-`python main.py --help` lists the flags. Exit codes: 0 done, 1 training diverged, 2 bad input, 130 interrupted.
+`--help` lists the flags. Exit codes: 0 done, 1 training diverged, 2 bad input, 130 interrupted.
 """
 
 import os
@@ -12,36 +12,44 @@ import re
 import sys
 from typing import Any
 
-from absl import app, flags
+from absl import flags
 from ml_collections import config_flags
 
 from fdrl_jax import DivergedError, InputError, schema
 
-FLAGS = flags.FLAGS
-_CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "Experiment, configs/NAME.py[:variant]; override fields by --config.GROUP.FIELD=VALUE."
-)
-_MODE = flags.DEFINE_enum("mode", "train", ["train", "sample"], "What to do.")
-_WORKDIR = flags.DEFINE_string("workdir", None, "The run's directory; made by training.")
-_NUM_SAMPLES = flags.DEFINE_integer("num_samples", 64, "sample: how many.", lower_bound=1)
-_SEED = flags.DEFINE_integer("seed", 0, "sample: seed; sample i depends on the seed and i alone.", lower_bound=0)
-_OUT = flags.DEFINE_string("out", None, "sample: .png for a picture, .npz for arrays.")
-_KAPPA = flags.DEFINE_integer("kappa", None, "sample: refinement steps after the K of training.", lower_bound=0)
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "sample: how many are flowed at a time.", lower_bound=1)
-_EVERY = flags.DEFINE_integer("every", None, "sample: show the flow, every n-th step.", lower_bound=1)
-
-_SAMPLE_ONLY = ("num_samples", "seed", "out", "kappa", "batch_size", "every")
+SAMPLE_ONLY = ("num_samples", "seed", "out", "kappa", "batch_size", "every")
 
 
-def parse(argv: list[str]) -> Any:
-    """Parse the flags and return the config, or None without --config.
+def define_flags() -> flags.FlagValues:
+    """The program's flags; not absl's global ones, so that `run` can be called more than once in a process."""
+    fv = flags.FlagValues()
+    config_flags.DEFINE_config_file(
+        "config",
+        None,
+        "train: configs/NAME.py[:variant]; --config.GROUP.FIELD=VALUE overrides a field.",
+        flag_values=fv,
+    )
+    flags.DEFINE_enum("mode", "train", ["train", "sample"], "What to do.", flag_values=fv)
+    flags.DEFINE_string("workdir", None, "The run's directory; made by training.", flag_values=fv)
+    flags.DEFINE_integer("num_samples", 64, "sample: how many.", lower_bound=1, flag_values=fv)
+    flags.DEFINE_integer("seed", 0, "sample: sample i depends on this and i alone.", lower_bound=0, flag_values=fv)
+    flags.DEFINE_string("out", None, "sample: FILE.png for a picture, FILE.npz for arrays.", flag_values=fv)
+    flags.DEFINE_integer("kappa", None, "sample: refinement steps after training's K.", lower_bound=0, flag_values=fv)
+    flags.DEFINE_integer("batch_size", None, "sample: how many at a time.", lower_bound=1, flag_values=fv)
+    flags.DEFINE_integer("every", None, "sample: show the flow, every n-th step.", lower_bound=1, flag_values=fv)
+    flags.DEFINE_bool("help", False, "Print this.", flag_values=fv)
+    return fv
+
+
+def parse(argv: list[str]) -> tuple[flags.FlagValues, Any]:
+    """Parse the flags and load the config (None without --config).
 
     Raises:
       InputError: a flag or a config override is wrong, or the config file cannot be loaded.
     """
-    app.define_help_flags()
+    fv = define_flags()
     try:
-        rest = FLAGS(argv)
+        rest = fv(argv)
     except flags.Error as error:
         raise InputError(_one_line(error)) from None
     except (AttributeError, KeyError) as error:
@@ -49,17 +57,17 @@ def parse(argv: list[str]) -> Any:
         raise InputError(f"--config has no field {name!r}: {schema.nearest(name, schema.field_names())}") from None
     except Exception as error:
         raise InputError(f"--config cannot be loaded: {_one_line(error)}") from None
-    config = _CONFIG.value
+    config = fv.config
     try:
         if config is not None:
             config.to_dict()  # A file that could not be loaded is an object that raises on any use.
     except Exception as error:
-        path = pathlib.Path(config_flags.get_config_filename(FLAGS["config"]))
+        path = pathlib.Path(config_flags.get_config_filename(fv["config"]))
         reason = _one_line(error) if path.exists() else "there is no such file"
         raise InputError(f"--config={path} cannot be loaded: {reason}") from None
     if len(rest) > 1:
         raise InputError(f"{rest[1]!r} is not a flag: flags are written --name=value")
-    return config
+    return fv, config
 
 
 def _one_line(error: Exception) -> str:
@@ -72,46 +80,49 @@ def _one_line(error: Exception) -> str:
 
 def main(argv: list[str]) -> None:
     """Check the flags of the chosen mode and run it."""
-    config = parse(argv)
-    if not _WORKDIR.value:
+    fv, config = parse(argv)
+    if fv.help:
+        print(__doc__ + fv.get_help())
+        return
+    if not fv.workdir:
         raise InputError("--workdir is missing: the directory of the run")
-    if _MODE.value == "train":
+    if fv.mode == "train":
         if config is None:
             raise InputError("--config is missing: train what? For example --config=configs/digits.py")
-        for name in _SAMPLE_ONLY:
-            if FLAGS[name].present:
+        for name in SAMPLE_ONLY:
+            if fv[name].present:
                 raise InputError(f"--{name} is a flag of --mode=sample, not of --mode=train")
         from fdrl_jax.train import train
 
-        train(config, _WORKDIR.value)
+        train(config, fv.workdir)
     else:
         if config is not None:
             raise InputError("--config is a flag of --mode=train: a run is sampled with the config it was trained with")
-        _sample(_WORKDIR.value)
+        _sample(fv)
 
 
-def _sample(workdir: str) -> None:
-    if not _OUT.value:
-        raise InputError("--out is missing: a .png for a picture or a .npz for arrays")
-    out = pathlib.Path(_OUT.value)
+def _sample(fv: flags.FlagValues) -> None:
+    if not fv.out:
+        raise InputError("--out is missing: FILE.png for a picture, FILE.npz for arrays")
+    out = pathlib.Path(fv.out)
     if out.suffix not in (".png", ".npz"):
         raise InputError(f"--out={out} must end in .png (a picture) or .npz (arrays)")
     if out.is_dir() or not os.access(out.parent, os.W_OK):
         raise InputError(f"--out={out} {'is a folder' if out.is_dir() else f'cannot be written: check {out.parent}'}")
     from fdrl_jax.sampling import load, write_samples
 
-    model = load(workdir)
+    model = load(fv.workdir)
     flow = model.experiment.config["flow"]
     write_samples(
         model,
         out,
-        num_samples=_NUM_SAMPLES.value,
-        seed=_SEED.value,
-        num_steps=flow["num_steps"] + (flow["kappa"] if _KAPPA.value is None else _KAPPA.value),
-        batch_size=_BATCH_SIZE.value,
-        every=_EVERY.value,
+        num_samples=fv.num_samples,
+        seed=fv.seed,
+        num_steps=flow["num_steps"] + (flow["kappa"] if fv.kappa is None else fv.kappa),
+        batch_size=fv.batch_size,
+        every=fv.every,
     )
-    print(f"{_NUM_SAMPLES.value} samples from {workdir} (step {model.step}) are in {out}")
+    print(f"{fv.num_samples} samples from {fv.workdir} (step {model.step}) are in {out}")
 
 
 def run(argv: list[str]) -> int:

@@ -12,6 +12,7 @@ import pathlib
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
@@ -78,6 +79,7 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(
             self._directory,
             options=ocp.CheckpointManagerOptions(max_to_keep=keep, create=keep is not None),
+            item_handlers={"state": ocp.StandardCheckpointHandler()},
         )
 
     def __enter__(self) -> "Checkpoints":
@@ -114,8 +116,27 @@ class Checkpoints:
         """
         target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), abstract_state)
         try:
+            # Orbax itself pads, cuts and casts without a word what is not of the shape and dtype asked for.
+            different = _differences(self._manager.item_metadata(step)["state"].tree, target)
+            if different:
+                raise ValueError(f"it is of another network: {different}")
             restored = self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target)))
         except Exception as error:  # orbax raises at least five types for damage.
             reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
             raise InputError(f"checkpoint {self._directory / str(step)} cannot be read: {reason}") from error
-        return restored["state"]
+        return jax.tree.map(jnp.asarray, restored["state"])
+
+
+def _differences(stored: Any, wanted: Any) -> str:
+    """The first array that is not the same in two trees of things with `shape` and `dtype`, or ""."""
+
+    def describe(tree: Any) -> dict[str, str]:
+        leaves = jax.tree_util.tree_leaves_with_path(tree)
+        names = (jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in leaves)
+        return {name: f"{np.dtype(x.dtype)} {x.shape}" for name, (_, x) in zip(names, leaves, strict=True)}
+
+    old, new = describe(stored), describe(wanted)
+    for name in sorted(old.keys() | new.keys()):
+        if old.get(name) != new.get(name):
+            return f"{name} is {old.get(name, 'absent')} there, {new.get(name, 'absent')} in the config"
+    return ""

@@ -16,7 +16,7 @@ from fdrl_jax.files import atomic
 from fdrl_jax.observe import save_picture
 from fdrl_jax.priors import Prior
 from fdrl_jax.state import create_state
-from fdrl_jax.types import InputError, Params, Particles
+from fdrl_jax.types import InputError, Params
 
 # Large enough to fill two CPU cores or to keep an accelerator busy; small enough for a notebook's memory.
 DEFAULT_BATCH_SIZE = 256
@@ -38,10 +38,10 @@ class Model:
     prior: Prior = dataclasses.field(repr=False)
     step: int
 
-    def ratio_fn(self, x: Particles) -> Array:
-        """The density ratio r(x) = q~(x) / p(x): [batch, *event] -> float32 [batch]."""
+    def ratio_fn(self, x: Float[Array | np.ndarray, "batch *event"]) -> Float[Array, " batch"]:
+        """The density ratio r(x) = q~(x) / p(x), with images in [-1, 1]."""
         estimator = self.experiment.recipe.estimator
-        return steps.ratio(estimator.apply(self.params, x), estimator.parameterisation)
+        return steps.ratio(estimator.apply(self.params, jnp.asarray(x)), estimator.parameterisation)
 
 
 def load(directory: str | pathlib.Path, step: int | None = None, ema: bool = True) -> Model:
@@ -163,7 +163,7 @@ def _batches(
 
 
 def _arguments(
-    model: Model, key: Key[Array, ""] | int, num_samples: int, num_steps: int | None, batch_size: int | None
+    model: Model, key: Any, num_samples: Any, num_steps: Any, batch_size: Any
 ) -> tuple[Key[Array, ""], int, int]:
     """Check and complete the arguments of `sample`."""
     _require("num_samples", num_samples, 1)

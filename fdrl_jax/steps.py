@@ -106,7 +106,7 @@ def make_train_step(recipe: Recipe, optimizer: optax.GradientTransformation) -> 
             loss=loss,
             ratio_data=ratio(o_p, recipe.estimator.parameterisation).mean(),
             ratio_flow=ratio(o_q, recipe.estimator.parameterisation).mean(),
-            grad_norm=optax.global_norm(grads),
+            grad_norm=optax.tree.norm(grads),
         )
         ema_params = update_ema(state.ema_params, params, recipe.ema_decay)
         return TrainState(state.step + 1, params, ema_params, opt_state), metrics

@@ -87,11 +87,11 @@ def nhwc(images: np.ndarray) -> np.ndarray:
     return np.moveaxis(images, 1, -1)
 
 
-def assert_close(actual: object, expected: object, tolerance: float = 1e-5) -> None:
-    """Equal shapes, and no entry further from `expected` than `tolerance` times the latter's largest entry."""
+def assert_close(actual: object, expected: object, tolerance: float = 1e-5, scale: float | None = None) -> None:
+    """Equal shapes, and no entry further from `expected` than `tolerance` times `scale`, or else its largest entry."""
     actual, expected = np.asarray(actual), np.asarray(expected)
     assert actual.shape == expected.shape
-    error = np.abs(actual.astype(np.float64) - expected).max() / np.abs(expected).max()
+    error = np.abs(actual.astype(np.float64) - expected).max() / (scale or np.abs(expected).max())
     assert error <= tolerance, f"largest error {error:.2e} of the largest entry"
 
 

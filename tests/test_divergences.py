@@ -71,9 +71,7 @@ def test_f_is_convex(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_f_prime_is_the_derivative_of_f(name):
     r = jnp.asarray(np.geomspace(1e-3, 1e3, 61), jnp.float32)
-    np.testing.assert_allclose(
-        derivative(DIVERGENCES[name].f)(r), DIVERGENCES[name].f_prime(r), rtol=2e-6, atol=1e-6
-    )
+    np.testing.assert_allclose(derivative(DIVERGENCES[name].f)(r), DIVERGENCES[name].f_prime(r), rtol=2e-6, atol=1e-6)
 
 
 # The limits r -> 0 of F, by hand.

@@ -56,7 +56,7 @@ def test_covariance_is_biased_plus_jitter():
 def test_constant_pixel_needs_jitter():
     data = np.stack([np.random.default_rng(0).standard_normal(50), np.full(50, 0.5)], axis=1)
     assert float(fit_gaussian(data, jitter=1e-4).factor[1, 1]) == pytest.approx(1e-2)  # sqrt(jitter)
-    with pytest.raises(InputError, match="not positive definite with prior.jitter = 0.0"):
+    with pytest.raises(InputError, match=r"not positive definite with prior\.jitter = 0\.0"):
         fit_gaussian(data, jitter=0.0)
 
 

@@ -1,0 +1,35 @@
+"""Shipped configs cut down so that a test can train them in seconds: the same data, prior, pairing and code path."""
+
+import pathlib
+
+from ml_collections import ConfigDict
+
+import fdrl_jax
+from configs import digits, gaussians
+from fdrl_jax.train import train
+
+
+def shrink(config: ConfigDict, num_steps: int = 4) -> ConfigDict:
+    """A few training steps of a small network, K = 3, everything logged and saved on the way."""
+    config = config.copy_and_resolve_references()
+    config.data.batch_size = 16
+    config.flow.num_steps = 3
+    if config.model.name == "resnet":
+        config.model.stem = 4
+        config.model.stages = ((4, 1, 1), (8, 1, 2))
+    else:
+        config.model.width = (8, 8)
+    config.train.update(num_steps=num_steps, log_every=1, sample_every=num_steps, checkpoint_every=2)
+    return config
+
+
+def tiny_points(**kwargs: int) -> ConfigDict:
+    return shrink(gaussians.get_config("far-fdrl"), **kwargs)
+
+
+def tiny_digits(**kwargs: int) -> ConfigDict:
+    return shrink(digits.get_config(), **kwargs)
+
+
+def trained(config: ConfigDict, workdir: pathlib.Path) -> fdrl_jax.Model:
+    return train(config, workdir, progress=False)

@@ -1,0 +1,97 @@
+"""Metrics against brute force and against cases whose answer is known."""
+
+import inspect
+
+import numpy as np
+import pytest
+
+from fdrl_jax.evaluation import precision_recall, sliced_wasserstein
+from fdrl_jax.types import InputError
+
+
+def cloud(count, seed, shift=0.0, shape=(2,)):
+    return np.random.default_rng(seed).standard_normal((count, *shape)) + shift
+
+
+# --- precision and recall ---
+
+
+def inside(points, centres, k):
+    """The share of `points` in a ball of `centres`, by the definition of arXiv 1904.06991, Eq. 1 and 2."""
+    hits = 0
+    for point in points:
+        for i, centre in enumerate(centres):
+            others = sorted(np.linalg.norm(centre - other) for j, other in enumerate(centres) if j != i)
+            if np.linalg.norm(point - centre) <= others[k - 1]:
+                hits += 1
+                break
+    return hits / len(points)
+
+
+@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize("shape", [(2,), (2, 2, 1)])
+def test_precision_and_recall_match_brute_force(shape, k):
+    data, samples = cloud(25, 0, shape=shape), 2 * cloud(15, 1, 0.5, shape)
+    actual = precision_recall(data, samples, k)
+    assert actual.precision == pytest.approx(inside(samples, data, k))
+    assert actual.recall == pytest.approx(inside(data, samples, k))
+    assert 0 < actual.recall != actual.precision < 1  # A case that tells them apart.
+
+
+def test_k_is_three_unless_told():
+    data, samples = cloud(30, 0), cloud(30, 1, 1.0)
+    assert precision_recall(data, samples) == precision_recall(data, samples, 3) != precision_recall(data, samples, 1)
+
+
+def test_identical_sets_are_perfect_and_disjoint_sets_are_not():
+    data = cloud(20, 0)
+    assert precision_recall(data, data) == (1, 1)
+    assert precision_recall(data, data + 100) == (0, 0)
+
+
+def test_samples_of_one_mode_of_two_lose_recall_only():
+    data = np.concatenate([cloud(40, 0), cloud(40, 1, 50.0)])
+    precision, recall = precision_recall(data, data[:40])
+    assert (precision, recall) == (1, 0.5)
+
+
+@pytest.mark.parametrize(("n", "m", "k"), [(3, 10, 3), (10, 3, 3), (10, 10, 0), (0, 10, 3)])
+def test_too_few_examples_are_refused(n, m, k):
+    with pytest.raises(InputError, match=f"k = {k}"):
+        precision_recall(cloud(n, 0), cloud(m, 1), k)
+
+
+# --- sliced Wasserstein ---
+
+
+def test_shift_in_one_dimension_is_its_size():
+    a = cloud(50, 0, shape=(1,))
+    assert sliced_wasserstein(a, a[::-1] + 2.5) == pytest.approx(2.5)
+
+
+def test_shift_in_the_plane_is_its_mean_projection():
+    # E |v . theta| = 2 |v| / pi for theta uniform on the circle, with sd |v| sqrt(1/2 - 4/pi^2); |v| = 5.
+    a, projections = cloud(50, 0), 10_000
+    distance = sliced_wasserstein(a, a + np.array([3.0, 4.0]), projections)
+    assert abs(distance - 10 / np.pi) < 4 * 5 * np.sqrt((0.5 - 4 / np.pi**2) / projections)
+
+
+def test_distance_is_symmetric_homogeneous_and_blind_to_order():
+    a, b = cloud(40, 0), 2 * cloud(40, 1)
+    distance = sliced_wasserstein(a, b)
+    assert sliced_wasserstein(b, a) == pytest.approx(distance)
+    assert sliced_wasserstein(3 * a, 3 * b) == pytest.approx(3 * distance)
+    assert sliced_wasserstein(a[::-1], b) == pytest.approx(distance)
+    assert sliced_wasserstein(a, a[::-1]) == pytest.approx(0, abs=1e-12)
+
+
+def test_directions_come_from_the_seed():
+    a, b = cloud(40, 0), cloud(40, 1, 1.0)
+    assert sliced_wasserstein(a, b, 16) == sliced_wasserstein(a, b, 16, seed=0) != sliced_wasserstein(a, b, 16, seed=1)
+
+
+@pytest.mark.parametrize(("a", "b"), [((5, 2), (6, 2)), ((5, 2), (5, 3)), ((5,), (5,)), ((5, 2, 2), (5, 2, 2))])
+def test_sets_of_different_shapes_are_refused(a, b):
+    # Unwrapped: the tests' shape checker would object first, which users do not have.
+    with pytest.raises(InputError, match="two sets of one shape"):
+        inspect.unwrap(sliced_wasserstein)(np.zeros(a), np.zeros(b))

@@ -1,0 +1,276 @@
+"""The compiled calls: the authors' trainings step for step, and what a step does, seen through linear estimators."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from parity import assert_close, fixture, mlp_params, torch_weights
+
+from fdrl_jax import models, priors, state, steps
+from fdrl_jax.divergences import DIVERGENCES
+from fdrl_jax.losses import LOSSES, PARAMETERISATION
+
+ROOT = jax.random.key(2)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Injected:
+    """A prior whose draws are given."""
+
+    x: jax.Array
+
+    @property
+    def event_shape(self):
+        return self.x.shape[1:]
+
+    def sample(self, keys):
+        return self.x
+
+
+def recipe(estimator, loss="lsif", divergence="chi2", **changes):
+    settings = {"num_steps": 5, "step_size": 0.05, "noise": 0.0, "guided": True}
+    settings |= {"dequantize_sigma": 0.0, "ema_decay": 0.998} | changes
+    f_prime = DIVERGENCES[divergence].output_derivative(PARAMETERISATION[loss])
+    return steps.Recipe(estimator, LOSSES[loss], f_prime, **settings)
+
+
+def linear(apply=lambda params, x: x @ params):
+    """An estimator of r whose parameters are one vector."""
+    return models.Estimator(init=lambda key: jnp.ones(2), apply=apply, parameterisation="ratio")
+
+
+def sgd_state(params):
+    """A state whose updates change nothing, for what is read off the metrics."""
+    optimizer = optax.sgd(0.0)
+    return state.create_state(params, optimizer), optimizer
+
+
+def points(count, seed=0):
+    return jnp.asarray(np.random.default_rng(seed).standard_normal((count, 2)), jnp.float32)
+
+
+def advance(recipe, params, x, first=0, first_step=0, num_steps=5):
+    x = jnp.array(x)  # A copy: `advance` donates it.
+    return steps.advance(recipe, params, ROOT, x, jnp.int32(first), jnp.int32(first_step), num_steps)
+
+
+# --- the authors' trainings ---
+
+
+@pytest.mark.parametrize(
+    ("theirs", "loss", "divergence"),
+    [
+        ("LSIF-Pearson", "lsif", "chi2"),
+        ("LR-KL", "lr", "kl"),
+        ("LR-JS", "lr", "js"),
+        ("LR-logD", "lr", "logd"),
+        ("KL-KL", "kliep", "kl"),
+    ],
+)
+def test_three_training_steps_match_the_authors(theirs, loss, divergence):
+    expected = {key.removeprefix(f"mlp/{theirs}/"): x for key, x in fixture().items() if theirs in key}
+    estimator = models.estimator(models.MLP((16, 16, 16)), (2,), PARAMETERISATION[loss])
+    optimizer = state.adam(optax.constant_schedule(1e-3), 0.9, 0.999)
+    train = recipe(estimator, loss, divergence)
+    train_step = steps.make_train_step(train, optimizer)
+
+    current = state.create_state(mlp_params(torch_weights("mlp").__getitem__), optimizer)
+    losses, flow_ratios = [], []
+    for x_0, x_K, data in zip(expected["x_0"], expected["x_K"], expected["x_de"], strict=True):
+        assert_close(advance(train, current.params, x_0), x_K)
+        current, metrics = train_step(current, Injected(jnp.asarray(x_0)), ROOT, jnp.asarray(data))
+        losses.append(metrics["loss"])
+        flow_ratios.append(metrics["ratio_flow"])
+
+    # LSIF's loss is here a small difference of two terms, one of them E_q[r]: its rounding is relative to that.
+    assert_close(losses, expected["loss"], scale=max(flow_ratios) if loss == "lsif" else None)
+    assert int(current.step) == 3
+    for ours, kind in ((current.params, "param"), (current.ema_params, "ema")):
+        jax.tree.map(assert_close, ours, mlp_params(lambda name, kind=kind: expected[f"{kind}/{name}"]))
+
+
+# --- one compilation, donated ---
+
+
+def test_train_step_is_traced_once_over_a_run():
+    traces = []
+
+    def loss(data_output, flow_output):
+        traces.append(1)
+        return LOSSES["lsif"](data_output, flow_output)
+
+    current, optimizer = sgd_state(jnp.ones(2))
+    train_step = steps.make_train_step(dataclasses.replace(recipe(linear()), loss=loss), optimizer)
+    for i in range(4):
+        prior = priors.Gaussian(jnp.full(2, float(i)), jnp.eye(2))
+        current, _ = train_step(current, prior, jax.random.key(i), points(8, i))
+    assert len(traces) == 1
+
+
+def test_train_step_donates_the_state_and_nothing_else():
+    before, optimizer = sgd_state(jnp.ones(2))
+    prior, batch, root = Injected(points(8)), points(8), jax.random.key(0)
+    after, _ = steps.make_train_step(recipe(linear()), optimizer)(before, prior, root, batch)
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(before))
+    assert not any(leaf.is_deleted() for leaf in jax.tree.leaves((after, prior, root, batch)))
+
+
+# --- one step, by hand ---
+
+
+W = np.array([0.5, -1.0], np.float32)
+
+
+@pytest.mark.parametrize("guided", [True, False])
+def test_a_step_flows_the_prior_by_the_online_parameters_only_if_guided(guided):
+    # r = w . x under chi2: K steps move x_0 by -2 eta K w, and r by -2 eta K |w|^2.
+    before, optimizer = sgd_state(jnp.asarray(W))
+    before = dataclasses.replace(before, ema_params=jnp.zeros(2))
+    x_p, x_0 = points(16), points(16, seed=1)
+    _, metrics = steps.make_train_step(recipe(linear(), guided=guided), optimizer)(before, Injected(x_0), ROOT, x_p)
+    x_q = np.asarray(x_0) - (2 * 0.05 * 5 * W if guided else 0)
+    assert float(metrics["ratio_flow"]) == pytest.approx((x_q @ W).mean(), rel=1e-5)
+    assert float(metrics["ratio_data"]) == pytest.approx((np.asarray(x_p) @ W).mean(), rel=1e-5)
+    r = np.asarray(x_p) @ W
+    assert float(metrics["loss"]) == pytest.approx(0.5 * (r**2).mean() - (x_q @ W).mean(), rel=1e-5)
+    # Through x_p and x_q as they are: not through the flow, where x_q depends on w.
+    gradient = (r[:, None] * np.asarray(x_p)).mean(axis=0) - x_q.mean(axis=0)
+    assert float(metrics["grad_norm"]) == pytest.approx(np.linalg.norm(gradient), rel=1e-5)
+
+
+def test_adam_takes_its_rate_from_the_schedule():
+    # Rate 0 from update 2 on: the parameters move twice, and by about the rate each time (Adam).
+    optimizer = state.adam(state.learning_rate_schedule(0.01, (2,), 0.0), 0.9, 0.999)
+    current = state.create_state(jnp.asarray(W), optimizer)
+    train_step = steps.make_train_step(recipe(linear()), optimizer)
+    moves = []
+    for i in range(4):
+        before = np.array(current.params)
+        current, _ = train_step(current, Injected(points(16)), ROOT, points(16, i))
+        moves.append(np.abs(current.params - before).max())
+    np.testing.assert_allclose(moves[:2], 0.01, rtol=0.2)
+    np.testing.assert_array_equal(moves[2:], 0)
+
+
+def test_ema_follows_the_new_parameters():
+    optimizer = optax.sgd(0.5)
+    before = state.create_state(jnp.asarray(W), optimizer)
+    train_step = steps.make_train_step(recipe(linear(), ema_decay=0.9), optimizer)
+    after, _ = train_step(before, Injected(points(16)), ROOT, points(16, 1))
+    assert np.abs(after.params - W).max() > 0.1
+    np.testing.assert_allclose(after.ema_params, 0.9 * W + 0.1 * np.asarray(after.params), rtol=1e-6)
+
+
+def test_bytes_become_pixels_in_minus_one_to_one():
+    current, optimizer = sgd_state(jnp.ones(()))
+    mean = linear(lambda params, x: params * x.mean(axis=(1, 2, 3)))
+    batch = np.random.default_rng(0).integers(0, 256, (8, 4, 4, 1), dtype=np.uint8)
+    train_step = steps.make_train_step(recipe(mean), optimizer)
+    _, metrics = train_step(current, Injected(jnp.zeros((8, 4, 4, 1))), ROOT, jnp.asarray(batch))
+    assert float(metrics["ratio_data"]) == pytest.approx((batch / 127.5 - 1).mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize("sigma", [0.0, 0.03, 0.5])
+def test_data_alone_is_dequantised_with_sigma(sigma):
+    # Of zeros, the mean square is sigma^2, with standard error sigma^2 sqrt(2 / count).
+    count = 64 * 1000
+    current, optimizer = sgd_state(jnp.ones(()))
+    square = linear(lambda params, x: params * (x**2).mean(axis=1))
+    train_step = steps.make_train_step(recipe(square, dequantize_sigma=sigma, guided=False), optimizer)
+    _, metrics = train_step(current, Injected(jnp.zeros((64, 1000))), ROOT, jnp.zeros((64, 1000)))
+    assert abs(float(metrics["ratio_data"]) - sigma**2) <= 4 * sigma**2 * np.sqrt(2 / count)
+    assert float(metrics["ratio_flow"]) == 0
+
+
+def test_every_step_draws_afresh_and_by_the_step_alone():
+    def observe(current, root=ROOT):
+        _, metrics = train_step(current, priors.Normal((2,)), root, jnp.zeros((8, 2)))
+        return tuple(float(metrics[name]) for name in ("ratio_data", "ratio_flow"))
+
+    _, optimizer = sgd_state(jnp.ones(2))
+    train_step = steps.make_train_step(recipe(linear(), noise=0.1, dequantize_sigma=0.1), optimizer)
+
+    def at(step):
+        return dataclasses.replace(sgd_state(jnp.ones(2))[0], step=jnp.int32(step))
+
+    assert observe(at(5)) == observe(at(5))
+    seen = [observe(at(5)), observe(at(6)), observe(at(5), jax.random.key(9))]
+    assert all(len(set(column)) == 3 for column in zip(*seen, strict=True))
+
+
+def test_log_ratio_metrics_are_ratios():
+    o = jnp.array([-1.0, 0.0, 2.0, 1e4])
+    np.testing.assert_allclose(steps.ratio(o, "log_ratio")[:3], np.exp([-1, 0, 2]), rtol=1e-6)
+    assert jnp.isfinite(steps.ratio(o, "log_ratio")).all()
+    np.testing.assert_array_equal(steps.ratio(o, "ratio"), o)
+
+
+@pytest.mark.parametrize(
+    ("module", "precision", "loss", "divergence"),
+    [
+        (models.MLP((8,)), "float32", "lsif", "chi2"),
+        (models.MLP((8,)), "bf16", "lr", "js"),
+        (models.ResNet(4, (models.Stage(8, 1, 2),)), "bf16", "lsif", "chi2"),
+    ],
+    ids=["mlp-float32", "mlp-bf16", "resnet-bf16"],
+)
+def test_metrics_of_a_network_are_finite_float32_scalars(module, precision, loss, divergence):
+    estimator = models.estimator(module, (4, 4, 1), PARAMETERISATION[loss], precision)
+    optimizer = state.adam(optax.constant_schedule(1e-3), 0.9, 0.999)
+    current = state.create_state(jax.jit(estimator.init)(ROOT), optimizer)
+    train_step = steps.make_train_step(recipe(estimator, loss, divergence, noise=0.01), optimizer)
+    current, metrics = train_step(current, priors.Uniform((4, 4, 1)), ROOT, jnp.zeros((8, 4, 4, 1), jnp.uint8))
+    assert set(metrics) == {"loss", "ratio_data", "ratio_flow", "grad_norm"}
+    assert all(x.dtype == jnp.float32 and x.shape == () and jnp.isfinite(x) for x in metrics.values())
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves((current.params, current.ema_params)))
+
+
+# --- state ---
+
+
+@pytest.mark.parametrize(("decay_steps", "factor"), [((), 0.1), ((3,), 0.1), ((2, 5), 0.5)])
+def test_learning_rate_is_that_of_multi_step_lr(decay_steps, factor):
+    schedule = state.learning_rate_schedule(1e-3, decay_steps, factor)
+    rate = 1e-3  # torch.optim.lr_scheduler.MultiStepLR, stepped after each update, multiplies at each milestone.
+    for update in range(8):
+        rate *= factor if update in decay_steps else 1
+        assert float(schedule(update)) == pytest.approx(rate, rel=1e-6)
+
+
+def test_ema_weighs_the_old_average_by_the_decay():
+    assert float(state.update_ema({"w": jnp.float32(1)}, {"w": jnp.float32(3)}, 0.9)["w"]) == pytest.approx(1.2)
+
+
+def test_first_state_averages_its_own_parameters():
+    params = {"w": jnp.asarray(W)}
+    first = state.create_state(params, optax.sgd(1.0))
+    assert int(first.step) == 0
+    np.testing.assert_array_equal(first.ema_params["w"], W)
+    assert first.ema_params["w"].unsafe_buffer_pointer() != params["w"].unsafe_buffer_pointer()
+
+
+# --- sampling ---
+
+
+def test_sampling_in_pieces_equals_one_recorded_run():
+    # r = |x|^2 / 4 under chi2: the drift is -x.
+    quadratic = recipe(linear(lambda params, x: params * (x**2).sum(axis=1) / 4), noise=0.1)
+    params, x = jnp.ones(()), points(6)
+    states = steps.record(quadratic, params, ROOT, x, jnp.int32(3), num_steps=7, every=3)
+    assert states.shape == (4, 6, 2)
+    np.testing.assert_array_equal(states[0], x)
+    halfway = advance(quadratic, params, x, first=3, num_steps=4)
+    np.testing.assert_array_equal(advance(quadratic, params, halfway, first=3, first_step=4, num_steps=3), states[-1])
+    # Samples 5 and 6 of the run by themselves, and their indices matter.
+    np.testing.assert_allclose(advance(quadratic, params, x[2:4], first=5, num_steps=7), states[-1, 2:4], rtol=1e-5)
+    assert not np.allclose(advance(quadratic, params, x[2:4], first=4, num_steps=7), states[-1, 2:4], atol=0.01)
+
+
+def test_prior_draws_go_by_sample_index():
+    prior = priors.Normal((2,))
+    draws = steps.draw_prior(prior, ROOT, jnp.int32(0), 8)
+    np.testing.assert_allclose(steps.draw_prior(prior, ROOT, jnp.int32(3), 2), draws[3:5], rtol=1e-6)

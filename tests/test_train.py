@@ -1,0 +1,163 @@
+"""The training loop: resuming, logs, pictures, and stopping when the numbers go bad."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+import shrink
+from PIL import Image
+from tensorboardX.proto import event_pb2
+
+import fdrl_jax
+from fdrl_jax import checkpoint, sampling
+from fdrl_jax.train import train
+
+
+def lines(workdir):
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+def full_state(model, workdir):
+    with checkpoint.Checkpoints(workdir) as checkpoints:
+        return checkpoints.restore(checkpoints.latest_step(), sampling.abstract_state(model.experiment))
+
+
+@pytest.mark.parametrize("tiny", [shrink.tiny_points, shrink.tiny_digits])
+def test_resuming_changes_nothing(tiny, tmp_path):
+    whole = shrink.trained(tiny(num_steps=6), tmp_path / "whole")
+    shrink.trained(tiny(num_steps=2), tmp_path / "cut")
+    resumed = shrink.trained(tiny(num_steps=6), tmp_path / "cut")
+    jax.tree.map(
+        np.testing.assert_array_equal, full_state(whole, tmp_path / "whole"), full_state(resumed, tmp_path / "cut")
+    )
+    assert lines(tmp_path / "whole") == lines(tmp_path / "cut")
+
+
+def test_metrics_after_the_checkpoint_are_dropped_on_resume(tmp_path):
+    shrink.trained(shrink.tiny_points(num_steps=2), tmp_path)
+    good = lines(tmp_path)
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 3, "loss": 99}\n{"step": 4, "lo')  # What a killed run may leave.
+    shrink.trained(shrink.tiny_points(num_steps=4), tmp_path)
+    assert [line["step"] for line in lines(tmp_path)] == [1, 2, 3, 4]
+    assert lines(tmp_path)[:2] == good
+    assert lines(tmp_path)[2]["loss"] != 99
+
+
+def test_a_finished_run_does_nothing(tmp_path, capsys):
+    shrink.trained(shrink.tiny_points(), tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    shrink.trained(shrink.tiny_points(), tmp_path)
+    assert "trained to step 4 of 4: nothing to do" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_what_a_run_leaves_behind(tmp_path):
+    shrink.trained(shrink.tiny_digits(), tmp_path)
+    assert [line["step"] for line in lines(tmp_path)] == [1, 2, 3, 4]
+    assert set(lines(tmp_path)[0]) == {
+        "step", "loss", "ratio_data", "ratio_flow", "grad_norm", "learning_rate"
+    }  # fmt: skip
+    # 8 x 8 images of 8 x 8 pixels, each enlarged 5 times with gaps of 2: 8 (40 + 2) + 2.
+    assert read_picture(tmp_path, 4).shape == (338, 338, 3)
+    events = b"".join(path.read_bytes() for path in (tmp_path / "tensorboard").iterdir())
+    tags = [value.tag for event in read_events(events) for value in event.summary.value]
+    assert tags.count("loss") == 4
+    assert tags.count("samples") == 1
+    assert (tmp_path / "prior.npz").exists()
+    assert (tmp_path / "config.json").exists()
+
+
+def read_picture(workdir, step):
+    with Image.open(workdir / "samples" / f"{step:08d}.png") as image:
+        return np.asarray(image)
+
+
+def read_events(data):
+    """Events of a TensorBoard file: length (8 bytes), its checksum (4), the event, its checksum (4), and again."""
+    while data:
+        length = int.from_bytes(data[:8], "little")
+        event = event_pb2.Event()
+        event.ParseFromString(data[12 : 12 + length])
+        yield event
+        data = data[16 + length :]
+
+
+def test_pictures_come_from_one_seed(tmp_path):
+    # With the same parameters (rate too small to move them) the same picture.
+    config = shrink.tiny_points()
+    config.optimizer.learning_rate = 1e-30
+    config.train.sample_every = 2
+    shrink.trained(config, tmp_path)
+    np.testing.assert_array_equal(read_picture(tmp_path, 2), read_picture(tmp_path, 4))
+
+
+def test_the_progress_bar_shows_loss_and_ratios(tmp_path, capsys):
+    train(shrink.tiny_points(), tmp_path)
+    bar = capsys.readouterr().err
+    for part in ("train", "4/4", "step/s", "loss", "ratio on data", "on samples"):
+        assert part in bar
+
+
+def diverging(num_steps):
+    config = shrink.tiny_points(num_steps=num_steps)
+    config.loss, config.divergence = "lsif", "chi2"
+    return config
+
+
+def test_divergence_names_the_step_and_keeps_the_last_good_checkpoint(tmp_path):
+    good = shrink.trained(diverging(2), tmp_path)
+    expected = full_state(good, tmp_path)
+    # Poison the data from step 3 on, two steps into an interval of logging.
+    config = diverging(6)
+    config.train.log_every = 4
+    config.train.checkpoint_every = 4
+
+    original = type(good.experiment.dataset).batch
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            type(good.experiment.dataset),
+            "batch",
+            lambda self, seed, step, size: original(self, seed, step, size) * np.float32(np.nan if step >= 3 else 1),
+        )
+        with pytest.raises(fdrl_jax.DivergedError, match=r"in step 3; the last good checkpoint is step 2") as caught:
+            shrink.trained(config, tmp_path)
+    assert "\n" not in str(caught.value)
+    jax.tree.map(np.testing.assert_array_equal, full_state(good, tmp_path), expected)
+    assert fdrl_jax.load(tmp_path).step == 2
+
+
+def test_a_finite_loss_with_a_bad_gradient_stops_too(tmp_path):
+    # exp overflows in the update, not in the loss: a rate of 1e38 makes parameters infinite after one step.
+    config = diverging(4)
+    config.optimizer.learning_rate = 1e38
+    with pytest.raises(fdrl_jax.DivergedError, match="in step 1; "):
+        shrink.trained(config, tmp_path)
+
+
+def test_another_experiment_is_refused_with_the_difference(tmp_path):
+    shrink.trained(shrink.tiny_points(), tmp_path)
+    before = (tmp_path / "config.json").read_bytes()
+    config = shrink.tiny_points()
+    config.flow.step_size = 0.5
+    with pytest.raises(fdrl_jax.InputError, match=r"config\.flow\.step_size is 0\.08 there and 0\.5 here"):
+        shrink.trained(config, tmp_path)
+    assert (tmp_path / "config.json").read_bytes() == before
+
+
+def test_the_prior_of_a_resumed_run_is_the_stored_one(tmp_path):
+    shrink.trained(shrink.tiny_digits(num_steps=2), tmp_path)
+    (tmp_path / "prior.npz").unlink()
+    with pytest.raises(fdrl_jax.InputError, match=r"restore prior\.npz"):
+        shrink.trained(shrink.tiny_digits(num_steps=4), tmp_path)
+
+
+def test_stale_training_ignores_the_flow(tmp_path):
+    """guided=False: training does not depend on K (section 3.1 of the paper)."""
+    results = []
+    for num_steps in (1, 5):
+        config = shrink.tiny_points()
+        config.flow.update(num_steps=num_steps, guided=False)
+        results.append(shrink.trained(config, tmp_path / str(num_steps)).params)
+    jax.tree.map(np.testing.assert_array_equal, *results)
