@@ -20,7 +20,7 @@ from fdrl_jax import DivergedError, InputError, schema
 SAMPLE_ONLY = ("num_samples", "seed", "out", "kappa", "batch_size", "every")
 
 
-def define_flags() -> flags.FlagValues:
+def define_flags(argv: list[str]) -> flags.FlagValues:
     """The program's flags; not absl's global ones, so that `run` can be called more than once in a process."""
     fv = flags.FlagValues()
     config_flags.DEFINE_config_file(
@@ -28,6 +28,7 @@ def define_flags() -> flags.FlagValues:
         None,
         "train: configs/NAME.py[:variant]; --config.GROUP.FIELD=VALUE overrides a field.",
         flag_values=fv,
+        sys_argv=argv,  # It looks for overrides itself, by default in the process's arguments.
     )
     flags.DEFINE_enum("mode", "train", ["train", "sample"], "What to do.", flag_values=fv)
     flags.DEFINE_string("workdir", None, "The run's directory; made by training.", flag_values=fv)
@@ -47,7 +48,7 @@ def parse(argv: list[str]) -> tuple[flags.FlagValues, Any]:
     Raises:
       InputError: a flag or a config override is wrong, or the config file cannot be loaded.
     """
-    fv = define_flags()
+    fv = define_flags(argv)
     try:
         rest = fv(argv)
     except flags.Error as error:

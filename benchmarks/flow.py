@@ -30,7 +30,7 @@ def _stages(*table: tuple[int, int, int]) -> Stages:
 
 
 NETWORKS: dict[str, tuple[tuple[int, ...], int, Stages]] = {
-    "digits": ((8, 8, 1), 24, _stages((24, 1, 1), (48, 1, 2), (48, 1, 2))),
+    "digits": ((8, 8, 1), 32, _stages((32, 1, 2), (64, 1, 1), (64, 1, 2))),
     "cifar10": ((32, 32, 3), 128, _stages((128, 3, 1), (256, 3, 2), (256, 3, 2), (256, 3, 2))),
 }
 

@@ -1,4 +1,15 @@
-"""scikit-learn's handwritten digits, 1797 images of 8x8: the run of `make demo`."""
+"""scikit-learn's handwritten digits, 1797 images of 8x8, from a Gaussian fitted to them: the run of `make demo`.
+
+    python main.py --config=configs/digits.py --workdir=runs/digits
+
+Not in the paper: its recipe (Appendix F) at the size of a laptop. Against the paper's settings it starts at r = 1, runs
+K = 10 instead of 100, and learns ten times faster for 2,000 steps instead of 100,000. Expect k-NN precision and recall
+in pixels of about 0.90 and 0.87 (README; `python -m benchmarks.digits` prints them) after two to three minutes on 2 CPU
+cores.
+
+Do not shorten the flow and raise the rate at once: with K = 5 and 2e-3 the gradient norm jumped from 0.2 to 0.6 around
+step 1,300 and precision ended at 0.36; with K = 5 and 1e-3, or K = 8 and 2e-3, it ended where this config does.
+"""
 
 from ml_collections import ConfigDict
 
@@ -13,9 +24,9 @@ def get_config() -> ConfigDict:
             precision="float32",
             data=dict(name="digits", image_size=8, channels=1, batch_size=64, flip=False, dequantize_sigma=0.03),
             prior=dict(name="ddp", rank=0, jitter=1e-4),
-            model=dict(name="resnet", stem=24, stages=((24, 1, 1), (48, 1, 2), (48, 1, 2)), ratio_init=1.0),
+            model=dict(name="resnet", stem=32, stages=((32, 1, 2), (64, 1, 1), (64, 1, 2)), ratio_init=1.0),
             flow=dict(num_steps=10, kappa=2, step_size=3.0, noise=1e-2, guided=True),
-            optimizer=dict(learning_rate=1e-3, decay_steps=(), decay_factor=0.1, b1=0.9, b2=0.999),
-            train=dict(num_steps=3000, log_every=50, sample_every=500, checkpoint_every=500, keep=2),
+            optimizer=dict(learning_rate=1e-3, decay_steps=(1500,), decay_factor=0.1, b1=0.9, b2=0.999),
+            train=dict(num_steps=2000, log_every=50, sample_every=500, checkpoint_every=500, keep=2),
         )
     )

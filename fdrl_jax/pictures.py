@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from fdrl_jax.pixels import to_uint8
 
-Picture = UInt8[np.ndarray, "height width 3"]
+Picture = UInt8[np.ndarray, "_height _width 3"]
 Images = Float[np.ndarray, "n h w c"]
 Points = Float[np.ndarray, "n 2"]
 

@@ -1,4 +1,4 @@
-"""Numbers of the authors' PyTorch code (tests/data/official_parity.npz), its weights as our parameters, a comparison.
+"""Numbers of the authors' PyTorch code (tests/data/official_parity.npz), its weights as our parameters, comparisons.
 
 Names in the file are PyTorch's: kernels are [out, in, h, w], dense weights [out, in], images [n, channel, row, column].
 """
@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -49,6 +50,7 @@ def torch_shapes(name: str) -> dict[str, tuple[int, ...]]:
     return {key: tuple(shape) for key, shape in json.loads(str(fixture()["meta_json"]))[name]}
 
 
+@functools.cache
 def torch_weights(name: str) -> dict[str, np.ndarray]:
     """The weights that the fixture was computed with; they are not stored but drawn by this rule."""
     weights = {}
@@ -81,6 +83,13 @@ def resnet_params(name: str) -> Params:
                 if f"{block}.{theirs}.weight" in weights
             }
     return params
+
+
+def random_params(estimator: models.Estimator) -> Params:
+    """Parameters of ordinary size without compiling the initialisation, which takes seconds."""
+    generator = np.random.default_rng(0)
+    shapes = jax.eval_shape(estimator.init, jax.random.key(0))
+    return jax.tree.map(lambda x: jnp.asarray(generator.uniform(-0.3, 0.3, x.shape), x.dtype), shapes)
 
 
 def nhwc(images: np.ndarray) -> np.ndarray:

@@ -1,0 +1,75 @@
+"""Pictures: geometry, colours, and that points end up where they are."""
+
+import numpy as np
+import pytest
+
+from fdrl_jax import pictures, pixels
+
+
+def test_grid_places_each_image():
+    images = np.stack([np.full((8, 8, 1), value, np.float32) for value in (-1.0, 0.0, 1.0)])
+    grid = pictures.image_grid(images, columns=2)
+    # 40 pixels an image (8 enlarged 5 times), gaps of 2: two columns and two rows.
+    assert grid.shape == (86, 86, 3)
+    assert (grid[2:42, 2:42] == 0).all()
+    assert (grid[2:42, 44:84] == 128).all()  # 127.5 rounded to even.
+    assert (grid[44:84, 2:42] == 255).all()
+    assert (grid[:2] == 255).all()
+
+
+def test_grid_keeps_colours_and_large_images_as_they_are():
+    images = np.zeros((1, 64, 64, 3), np.float32)
+    images[..., 0] = 1
+    grid = pictures.image_grid(images)
+    assert grid.shape == (66, 66, 3)
+    assert (grid[1:-1, 1:-1] == [255, 128, 128]).all()
+
+
+def test_scatter_shows_each_cloud_in_its_place():
+    left, right = np.full((50, 2), [-1.0, 0.0]), np.full((50, 2), [1.0, 0.0])
+    picture = pictures.scatter({"a": left, "b": right}, "title").astype(int)
+    height, width = picture.shape[:2]
+    rows = slice(height // 4, 3 * height // 4)  # Without title and legend.
+    blue = (picture[..., 2] - picture[..., 0] > 60)[rows].nonzero()[1]  # matplotlib's first colour, and second:
+    orange = (picture[..., 0] - picture[..., 2] > 60)[rows].nonzero()[1]
+    assert len(blue)
+    assert len(orange)
+    assert blue.max() < width / 2 < orange.min()
+
+
+def test_strays_and_non_finite_points_do_not_break_a_scatter():
+    points = np.random.default_rng(0).standard_normal((1000, 2))
+    points[0], points[1] = 1e9, np.nan
+    picture = pictures.scatter({"x": points})
+    assert ((picture < 200).any(axis=-1)).mean() > 0.01  # The other 998 still fill more than a dot.
+
+
+@pytest.mark.parametrize(("states", "shape"), [(np.zeros((4, 2, 8, 8, 1), np.float32), (86, 170, 3))])
+def test_flow_of_images_is_a_row_a_sample(states, shape):
+    states[1] = 1
+    picture = pictures.flow_picture(np.arange(4), states)
+    assert picture.shape == shape
+    assert (picture[2:84, 44:84] == 255).all()  # The second column is the second time, for both samples.
+
+
+def test_flow_of_points_has_a_panel_a_time():
+    states = np.random.default_rng(0).standard_normal((3, 50, 2))
+    one = pictures.flow_picture(np.array([0]), states[:1])
+    three = pictures.flow_picture(np.array([0, 5, 9]), states)
+    assert three.shape == (one.shape[0], 3 * one.shape[1], 3)
+
+
+def test_stack_pads_to_the_widest():
+    top, bottom = np.zeros((2, 3, 3), np.uint8), np.zeros((1, 5, 3), np.uint8)
+    stacked = pictures.stack(top, bottom)
+    assert stacked.shape == (3, 5, 3)
+    assert (stacked[:2, 3:] == 255).all()
+
+
+def test_pixels_round_trip():
+    values = np.arange(256, dtype=np.uint8)
+    as_float = pixels.to_float(values)
+    assert (as_float.dtype, as_float[0], as_float[-1]) == (np.float32, -1.0, 1.0)
+    np.testing.assert_array_equal(pixels.to_uint8(as_float), values)
+    np.testing.assert_array_equal(pixels.to_uint8(np.array([-9.0, 9.0])), [0, 255])
+    assert pixels.to_float(as_float) is as_float
