@@ -1,6 +1,6 @@
 """How near the samples of the 2-D experiments (Fig. 10 of arXiv 2303.03714) come to their data.
 
-    python -m benchmarks.points [--data=swissroll] [--variants=quick-lsif-chi2,...] [--picture=FILE.png]
+    python -m benchmarks.points [--data=swissroll] [--variants=quick-lsif-chi2,...] [--runs=FOLDER] [--picture=FILE.png]
 
 Prints the sliced Wasserstein-1 distance of 5000 samples to 5000 fresh points, as a multiple of the distance between two
 fresh sets of 5000 (mean of 20 pairs); 1 is a perfect sampler. The prior is measured the same way.
@@ -29,6 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="swissroll", choices=["swissroll", "eight_gaussians", "twentyfive_gaussians"])
     parser.add_argument("--variants", default=",".join(v for v in VARIANTS if v.startswith("quick-")))
+    parser.add_argument("--runs", type=pathlib.Path, help="keep the training runs here, and go on with those there")
     parser.add_argument("--picture", type=pathlib.Path)
     arguments = parser.parse_args()
     print(describe())
@@ -36,8 +37,9 @@ def main() -> None:
     for variant in arguments.variants.split(","):
         config = points_config(arguments.data, variant)
         start = time.perf_counter()
-        with tempfile.TemporaryDirectory() as workdir:
-            model = train(config, workdir, progress=False)
+        with tempfile.TemporaryDirectory() as temporary:
+            runs = arguments.runs or pathlib.Path(temporary)
+            model = train(config, runs / f"{arguments.data}-{variant}", progress=False)
         elapsed = time.perf_counter() - start
 
         def fresh(i: int, model: sampling.Model = model) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Sampling from a trained model (Algorithm 2 of arXiv 2303.03714): batches, progress and files around `steps`."""
 
 import dataclasses
+import numbers
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, UInt32
 from tqdm.auto import tqdm
 
 from fdrl_jax import builders, checkpoint, pictures, rng, steps
@@ -83,7 +84,7 @@ def abstract_state(experiment: builders.Experiment) -> steps.TrainState:
 
 def sample(
     model: Model,
-    key: Key[Array, ""] | int,
+    key: Key[Array, ""] | UInt32[Array, "2"] | int,
     num_samples: int,
     num_steps: int | None = None,
     batch_size: int | None = None,
@@ -95,7 +96,7 @@ def sample(
 
     Args:
       model: from `load`.
-      key: a typed key (`jax.random.key(0)`), or the integer to make one from.
+      key: `jax.random.key(0)` or the older `jax.random.PRNGKey(0)`, or the integer to make one from.
       num_samples: how many.
       num_steps: length of the flow; K + kappa by default.
       batch_size: how many are flowed at a time; memory grows with it.
@@ -107,7 +108,7 @@ def sample(
     Raises:
       InputError: an argument is out of range.
     """
-    root, num_steps, batch_size = _arguments(model, key, num_samples, num_steps, batch_size)
+    root, num_samples, num_steps, batch_size = _arguments(model, key, num_samples, num_steps, batch_size)
     # The flow is cut into pieces of one size, a divisor of its length (one compilation), to move the bar.
     piece = max(d for d in range(1, max(1, num_steps // 10) + 1) if num_steps % d == 0) if num_steps else 1
     recipe = model.experiment.recipe
@@ -117,7 +118,8 @@ def sample(
         index = jnp.asarray(first)
         x = steps.draw_prior(model.prior, root, index, batch_size)
         for k in range(0, num_steps, piece):
-            x = steps.advance(recipe, model.params, root, x, index, jnp.asarray(k), piece)
+            # Waited for, or the bar would show what was asked for, not what is done.
+            x = jax.block_until_ready(steps.advance(recipe, model.params, root, x, index, jnp.asarray(k), piece))
             bar.update(piece * min(batch_size, num_samples - first))
         return x
 
@@ -127,11 +129,12 @@ def sample(
 
 def trajectory(
     model: Model,
-    key: Key[Array, ""] | int,
+    key: Key[Array, ""] | UInt32[Array, "2"] | int,
     num_samples: int,
     every: int,
     num_steps: int | None = None,
     batch_size: int | None = None,
+    progress: bool = True,
 ) -> tuple[np.ndarray, Float[np.ndarray, "time num_samples *event"]]:
     """`sample`, keeping the prior draw, every `every`-th state and the last, which is the sample.
 
@@ -141,16 +144,20 @@ def trajectory(
     Raises:
       InputError: an argument is out of range.
     """
-    root, num_steps, batch_size = _arguments(model, key, num_samples, num_steps, batch_size)
+    root, num_samples, num_steps, batch_size = _arguments(model, key, num_samples, num_steps, batch_size)
     _require("every", every, 1)
     step_counts = np.array([*range(0, num_steps, every), num_steps])
+    bar = tqdm(total=num_samples, desc="sample", disable=not progress)
 
     def flow_batch(first: int) -> Array:
         index = jnp.asarray(first)
         x = steps.draw_prior(model.prior, root, index, batch_size)
-        return steps.record(model.experiment.recipe, model.params, root, x, index, num_steps, every)
+        states = steps.record(model.experiment.recipe, model.params, root, x, index, num_steps, every)
+        bar.update(min(batch_size, num_samples - first))
+        return states
 
-    return step_counts, _batches(flow_batch, num_samples, batch_size, axis=1, clip=model.experiment.is_image)
+    with bar:
+        return step_counts, _batches(flow_batch, num_samples, batch_size, axis=1, clip=model.experiment.is_image)
 
 
 def _batches(
@@ -164,7 +171,7 @@ def _batches(
 
 def _arguments(
     model: Model, key: Any, num_samples: Any, num_steps: Any, batch_size: Any
-) -> tuple[Key[Array, ""], int, int]:
+) -> tuple[Key[Array, ""], int, int, int]:
     """Check and complete the arguments of `sample`."""
     _require("num_samples", num_samples, 1)
     if num_steps is None:
@@ -173,16 +180,18 @@ def _arguments(
     if batch_size is None:
         batch_size = DEFAULT_BATCH_SIZE
     _require("batch_size", batch_size, 1)
-    if isinstance(key, int):
+    if isinstance(key, numbers.Integral):
         _require("key", key, 0)
-        key = jax.random.key(key)
-    if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ()):
-        raise InputError("key must be one typed PRNG key, such as jax.random.key(0), or an integer of at least 0")
-    return key, num_steps, min(batch_size, num_samples)
+        key = jax.random.key(int(key))
+    elif isinstance(key, jax.Array) and key.dtype == jnp.uint32 and key.shape == (2,):
+        key = jax.random.wrap_key_data(key)
+    elif not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ()):
+        raise InputError("key must be one PRNG key, such as jax.random.key(0), or an integer of at least 0")
+    return key, int(num_samples), int(num_steps), int(min(batch_size, num_samples))
 
 
 def _require(name: str, value: Any, minimum: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < minimum:
         raise InputError(f"{name} = {value!r} must be an integer of at least {minimum}")
 
 

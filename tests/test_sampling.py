@@ -58,6 +58,13 @@ def test_seeds_differ_and_repeat(points):
     assert np.abs(sample(points, 1, 4) - sample(points, 2, 4)).min() > 1e-4
 
 
+def test_old_style_keys_and_numpy_integers_are_taken(points):
+    expected = sample(points, jax.random.key(1), 4)
+    np.testing.assert_array_equal(sample(points, jax.random.PRNGKey(1), 4), expected)
+    function = fdrl_jax.sample.__wrapped__  # Without the run-time checks of the tests: they take int to mean int.
+    np.testing.assert_array_equal(function(points, np.int64(1), np.int64(4), progress=False), expected)
+
+
 def test_num_steps_defaults_to_k_plus_kappa(digits):
     flow = digits.experiment.config["flow"]
     assert flow["kappa"] > 0
@@ -126,8 +133,8 @@ def test_progress_is_shown_within_one_batch(digits, capsys):
         (dict(num_samples=2, num_steps=-1), "num_steps = -1"),
         (dict(num_samples=2, batch_size=0), "batch_size = 0"),
         (dict(num_samples=2, key=-1), "key = -1"),
-        (dict(num_samples=2, key=np.zeros(2, np.uint32)), "typed PRNG key"),
-        (dict(num_samples=2, key=jax.random.split(jax.random.key(0))), "typed PRNG key"),
+        (dict(num_samples=2, key=np.zeros(2, np.uint32)), "one PRNG key"),
+        (dict(num_samples=2, key=jax.random.split(jax.random.key(0))), "one PRNG key"),
     ],
 )
 def test_bad_arguments(points, arguments, message):

@@ -1,0 +1,50 @@
+"""README's commands and code work as printed."""
+
+import pathlib
+import re
+import shlex
+
+import numpy as np
+import pytest
+import shrink
+
+import main
+
+ROOT = pathlib.Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+COMMANDS = re.findall(r"^python (main\.py .*)$", README, re.MULTILINE)
+
+
+def test_the_python_example_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shrink.trained(shrink.tiny_digits(), tmp_path / "runs" / "digits")
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    found = {}
+    exec(code, found)
+    assert (found["images"].shape, found["images"].dtype) == ((64, 8, 8, 1), np.float32)
+    assert np.abs(found["images"]).max() <= 1
+    assert found["ratios"].shape == (64,)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_parse(command, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    flags, config = main.parse(shlex.split(command))
+    assert flags.workdir
+    assert (config is None) == (flags.mode == "sample")
+
+
+def test_there_are_commands():
+    assert len(COMMANDS) >= 5
+
+
+def test_files_modules_and_targets_exist():
+    for name in re.findall(r"!\[.*?\]\((.*?)\)", README) + re.findall(
+        r"`((?:configs|tests|fdrl_jax)/\S+?\.\w+)`", README
+    ):
+        assert (ROOT / name.replace("NAME.py[:variant]", "digits.py")).exists(), name
+    for module in re.findall(r"python -m (benchmarks\.\w+)", README):
+        assert (ROOT / (module.replace(".", "/") + ".py")).exists(), module
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"^make (\S+)|`make (\S+?)`", README, re.MULTILINE):
+        assert re.search(rf"^{''.join(target)}:", makefile, re.MULTILINE), target
