@@ -2,9 +2,9 @@
 
     python -m benchmarks.gaussians [--seeds=0,1,2] [--out=FOLDER]
 
-Trains the three variants and prints where their samples end. With --out, draws `fig2.png` (source, target and samples
-of each variant) and `fig3.png` (samples of far-fdrl as training goes on, and the path of their mean), with the first
-seed.
+Trains the three variants and prints where their samples end. With --out, draws with the first seed `fig2.png` (source,
+target, samples and the path of their mean, for each variant) and `fig3.png` (samples of far-fdrl as training goes on,
+and the path of their mean).
 """
 
 import argparse
@@ -23,6 +23,7 @@ from fdrl_jax.train import train
 NUM_SAMPLES = 5000
 TRAINING_STEPS = (1, 5, 10, 20, 40, 70, 100, 150, 200, 300, 500, 700, 1000)
 SHOWN = (10, 40, 1000)
+FRAME = (-1.5, 8.5)
 
 
 def clouds(model: sampling.Model, samples: np.ndarray, count: int = 1000) -> dict[str, np.ndarray]:
@@ -34,7 +35,7 @@ def clouds(model: sampling.Model, samples: np.ndarray, count: int = 1000) -> dic
 
 
 def figure_2(seed: int) -> pictures.Picture:
-    panels = {}
+    panels, paths = {}, {}
     for variant in gaussians.VARIANTS:
         config = gaussians.get_config(variant)
         config.seed = seed
@@ -47,8 +48,11 @@ def figure_2(seed: int) -> pictures.Picture:
             f"mean {mean[0]:.2f}, {mean[1]:.2f}  sd {sd[0]:.2f}, {sd[1]:.2f}",
             flush=True,
         )
-        panels[f"{variant}, K = {config.flow.num_steps}"] = clouds(model, samples)
-    return pictures.scatter_panels(panels)
+        title = f"{variant}, K = {config.flow.num_steps}\nends at ({mean[0]:.1f}, {mean[1]:.1f})"
+        panels[title] = clouds(model, samples)
+        every = max(1, config.flow.num_steps // 100)
+        paths[title] = sampling.trajectory(model, 0, 1000, every, progress=False)[1].mean(axis=1)
+    return pictures.scatter_panels(panels, limits=FRAME, paths=paths)
 
 
 def figure_3(seed: int) -> pictures.Picture:
@@ -65,7 +69,7 @@ def figure_3(seed: int) -> pictures.Picture:
             means.append(samples.mean(axis=0))
             if num_steps in SHOWN:
                 panels[f"{num_steps} training steps"] = clouds(model, samples)
-    return pictures.stack(pictures.scatter_panels(panels), _path(np.array(means), config.data.mean))
+    return pictures.stack(pictures.scatter_panels(panels, limits=FRAME), _path(np.array(means), config.data.mean))
 
 
 def _path(means: np.ndarray, target: tuple[float, float]) -> pictures.Picture:

@@ -44,23 +44,38 @@ def scatter(clouds: dict[str, Points], title: str = "") -> Picture:
     return scatter_panels({title: clouds})
 
 
-def scatter_panels(panels: dict[str, dict[str, Points]], columns: int = 5, legend: bool = True) -> Picture:
-    """Scatter plots side by side on common axes, title -> {label -> points}, `columns` to a row.
+def scatter_panels(
+    panels: dict[str, dict[str, Points]],
+    columns: int = 5,
+    legend: bool = True,
+    limits: tuple[float, float] | None = None,
+    paths: dict[str, Points] | None = None,
+) -> Picture:
+    """Scatter plots side by side on common axes.
 
-    The axes show the central 99% of all points with a margin, so that a few strays do not shrink the rest.
+    Args:
+      panels: title -> {label -> points}.
+      columns: panels to a row.
+      legend: whether the first panel explains the labels.
+      limits: of both axes; by default the central 99% of all points with a margin, so that a few strays do not
+        shrink the rest.
+      paths: title -> points joined by a line in that panel.
     """
     columns = min(columns, len(panels))
     rows = math.ceil(len(panels) / columns)
-    figure = Figure(figsize=(3.6 * columns, 3.7 * rows), dpi=100, layout="constrained")
+    figure = Figure(figsize=(3.6 * columns, 3.9 * rows), dpi=100, layout="compressed")
     axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).flat
     together = np.concatenate([cloud for clouds in panels.values() for cloud in clouds.values()])
     together = together[np.isfinite(together).all(axis=1)]
     low, high = np.quantile(together, 0.005, axis=0), np.quantile(together, 0.995, axis=0)
     centre, half = (low + high) / 2, 0.6 * float((high - low).max()) + 1e-3
+    x_limits, y_limits = (limits, limits) if limits else ((c - half, c + half) for c in centre)
     for axis, (title, clouds) in zip(axes, panels.items(), strict=False):
         for label, points in clouds.items():
             axis.scatter(points[:, 0], points[:, 1], s=3, alpha=0.5, linewidths=0, label=label)
-        axis.set(title=title, xlim=(centre[0] - half, centre[0] + half), ylim=(centre[1] - half, centre[1] + half))
+        if paths and title in paths:
+            axis.plot(*paths[title].T, color="black", linewidth=1)
+        axis.set(title=title, xlim=x_limits, ylim=y_limits)
         axis.set_aspect("equal")
     for axis in list(axes)[len(panels) :]:
         axis.set_visible(False)

@@ -73,6 +73,14 @@ def sequence(inner: Check, what: str, minimum: int = 0, length: int | None = Non
     return check
 
 
+def increasing(inner: Check, what: str) -> Check:
+    def check(value: Any) -> str | None:
+        good = sequence(inner, what)(value) is None and list(value) == sorted(set(value))
+        return None if good else what
+
+    return check
+
+
 COMMON: dict[str, Fields] = {
     "": {
         "seed": integer(0),
@@ -93,7 +101,7 @@ COMMON: dict[str, Fields] = {
     },
     "optimizer": {
         "learning_rate": number(0, open_minimum=True),
-        "decay_steps": sequence(integer(1), "a tuple of step numbers, each at least 1"),
+        "decay_steps": increasing(integer(1), "a tuple of increasing step numbers, each at least 1"),
         "decay_factor": number(0, 1, open_minimum=True),
         "b1": number(0, 0.999999),
         "b2": number(0, 0.999999999),

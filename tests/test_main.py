@@ -204,7 +204,14 @@ BAD = [
         (*TRAIN, "--config.optimizer.learning_rate=-1.0"),
         "config.optimizer.learning_rate = -1.0 must be a finite number",
     ),
-    ((*TRAIN, "--config.optimizer.decay_steps=(0,)"), "config.optimizer.decay_steps = (0,) must be a tuple of step"),
+    (
+        (*TRAIN, "--config.optimizer.decay_steps=(0,)"),
+        "config.optimizer.decay_steps = (0,) must be a tuple of increasing",
+    ),
+    (
+        (*TRAIN, "--config.optimizer.decay_steps=(9,9)"),
+        "config.optimizer.decay_steps = (9, 9) must be a tuple of increas",
+    ),
     ((*TRAIN, "--config.optimizer.decay_factor=2.0"), "config.optimizer.decay_factor = 2.0 must be a finite number"),
     ((*TRAIN, "--config.optimizer.b1=1.0"), "config.optimizer.b1 = 1.0 must be a finite number"),
     ((*TRAIN, "--config.optimizer.b2=-0.1"), "config.optimizer.b2 = -0.1 must be a finite number"),

@@ -9,7 +9,7 @@ import optax
 import pytest
 from parity import assert_close, fixture, mlp_params, random_params, torch_weights
 
-from fdrl_jax import models, priors, state, steps
+from fdrl_jax import flow, models, priors, rng, state, steps
 from fdrl_jax.divergences import DIVERGENCES
 from fdrl_jax.losses import LOSSES, PARAMETERISATION
 
@@ -200,6 +200,19 @@ def test_every_step_draws_afresh_and_by_the_step_alone():
     assert observe(at(5)) == observe(at(5))
     seen = [observe(at(5)), observe(at(6)), observe(at(5), jax.random.key(9))]
     assert all(len(set(column)) == 3 for column in zip(*seen, strict=True))
+
+
+def test_each_purpose_draws_from_the_stream_of_its_name():
+    train, prior = recipe(linear(), noise=0.1, dequantize_sigma=0.2), priors.Normal((2,))
+    current, optimizer = sgd_state(jnp.asarray(W))
+    current = dataclasses.replace(current, step=jnp.int32(4))
+    _, metrics = steps.make_train_step(train, optimizer)(current, prior, ROOT, jnp.zeros((8, 2)))
+
+    keys = {name: rng.per_sample(rng.stream(ROOT, name, 4), 8) for name in ("dequantize", "prior", "flow")}
+    x_p = 0.2 * rng.normal(keys["dequantize"], (2,))
+    x_q = flow.simulate(keys["flow"], prior.sample(keys["prior"]), num_steps=5, **train.dynamics(jnp.asarray(W)))
+    assert float(metrics["ratio_data"]) == pytest.approx(float((x_p @ W).mean()), rel=1e-5)
+    assert float(metrics["ratio_flow"]) == pytest.approx(float((x_q @ W).mean()), rel=1e-5)
 
 
 def test_log_ratio_metrics_are_ratios():

@@ -147,7 +147,7 @@ def test_another_experiment_is_refused_with_the_difference(tmp_path):
     before = (tmp_path / "config.json").read_bytes()
     config = shrink.tiny_points()
     config.flow.step_size = 0.5
-    with pytest.raises(fdrl_jax.InputError, match=r"config\.flow\.step_size is 0\.08 there and 0\.5 here"):
+    with pytest.raises(fdrl_jax.InputError, match=r"config\.flow\.step_size is 0\.1 there and 0\.5 here"):
         shrink.trained(config, tmp_path)
     assert (tmp_path / "config.json").read_bytes() == before
 

@@ -7,18 +7,18 @@ from fdrl_jax.types import InputError
 
 
 def sliced_wasserstein(
-    a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "n d"], projections: int = 512, seed: int = 0
+    a: Float[np.ndarray, "..."], b: Float[np.ndarray, "..."], projections: int = 512, seed: int = 0
 ) -> float:
     """Mean over random directions of the 1-D Wasserstein-1 distance of the projections, in units of the data.
 
     Args:
-      a, b: as many points in each.
+      a, b: points [n, d], as many in each.
       projections: directions, uniform on the sphere, drawn from `seed`.
 
     Raises:
-      InputError: the shapes differ.
+      InputError: the shapes differ, or there are no points.
     """
-    if a.shape != b.shape or a.ndim != 2:
+    if a.shape != b.shape or a.ndim != 2 or not a.size:
         raise InputError(f"sliced_wasserstein compares two sets of one shape [n, d]: {a.shape} and {b.shape}")
     directions = np.random.default_rng(seed).standard_normal((a.shape[1], projections))
     directions /= np.linalg.norm(directions, axis=0)

@@ -53,9 +53,9 @@ def fit_gaussian(data: Float[np.ndarray, "n *event"], jitter: float = 1e-4, clip
     Raises:
       InputError: no examples, non-finite values, or a covariance that is not positive definite.
     """
-    flat = np.asarray(data, np.float64).reshape(len(data), -1)
-    if not flat.size or not np.isfinite(flat).all():
+    if not data.size or not np.isfinite(data).all():
         raise InputError(f"the Gaussian prior cannot be fitted: data of shape {data.shape} is empty or not finite")
+    flat = np.asarray(data, np.float64).reshape(len(data), -1)
     mean = flat.mean(axis=0)
     centred = flat - mean
     covariance = centred.T @ centred / len(flat) + jitter * np.eye(flat.shape[1])
