@@ -1,7 +1,5 @@
 """Metrics against brute force and against cases whose answer is known."""
 
-import inspect
-
 import numpy as np
 import pytest
 
@@ -90,8 +88,9 @@ def test_directions_come_from_the_seed():
     assert sliced_wasserstein(a, b, 16) == sliced_wasserstein(a, b, 16, seed=0) != sliced_wasserstein(a, b, 16, seed=1)
 
 
-@pytest.mark.parametrize(("a", "b"), [((5, 2), (6, 2)), ((5, 2), (5, 3)), ((5,), (5,)), ((5, 2, 2), (5, 2, 2))])
+@pytest.mark.parametrize(
+    ("a", "b"), [((5, 2), (6, 2)), ((5, 2), (5, 3)), ((5,), (5,)), ((5, 2, 2), (5, 2, 2)), ((0, 2), (0, 2))]
+)
 def test_sets_of_different_shapes_are_refused(a, b):
-    # Unwrapped: the tests' shape checker would object first, which users do not have.
     with pytest.raises(InputError, match="two sets of one shape"):
-        inspect.unwrap(sliced_wasserstein)(np.zeros(a), np.zeros(b))
+        sliced_wasserstein(np.zeros(a), np.zeros(b))
