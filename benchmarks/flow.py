@@ -1,6 +1,6 @@
 """Time per flow step, and GFLOP/s, inside the scan against the same step outside it.
 
-    python -m benchmarks.flow [--network=digits|cifar10|all] [--batch_size=64] [--rounds=15]
+    python -m benchmarks.flow [--network=digits|cifar10|all] [--batch_size=N] [--num_steps=N] [--rounds=N]
 
 Three forms of the same step, in turn, medians over rounds: `outside`, one compiled step by itself; `inside`, a scan
 of `--num_steps` of them, per step; `plain`, the same scan with XLA's own input gradient of a convolution. FLOPs are
@@ -11,6 +11,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 from unittest import mock
 
 import jax
@@ -22,16 +23,25 @@ from fdrl_jax.divergences import CHI2
 from fdrl_jax.models import layers
 from fdrl_jax.models.conv import plain_conv2d
 
-Stages = tuple[models.Stage, ...]
+
+class Network(NamedTuple):
+    """A network, and a load that takes about a minute on two CPU cores."""
+
+    event_shape: tuple[int, ...]
+    stem: int
+    stages: tuple[models.Stage, ...]
+    batch_size: int
+    num_steps: int
+    rounds: int
 
 
-def _stages(*table: tuple[int, int, int]) -> Stages:
+def _stages(*table: tuple[int, int, int]) -> tuple[models.Stage, ...]:
     return tuple(models.Stage(*row) for row in table)
 
 
-NETWORKS: dict[str, tuple[tuple[int, ...], int, Stages]] = {
-    "digits": ((8, 8, 1), 32, _stages((32, 1, 2), (64, 1, 1), (64, 1, 2))),
-    "cifar10": ((32, 32, 3), 128, _stages((128, 3, 1), (256, 3, 2), (256, 3, 2), (256, 3, 2))),
+NETWORKS = {
+    "digits": Network((8, 8, 1), 32, _stages((32, 1, 2), (64, 1, 1), (64, 1, 2)), 64, 20, 15),
+    "cifar10": Network((32, 32, 3), 128, _stages((128, 3, 1), (256, 3, 2), (256, 3, 2), (256, 3, 2)), 4, 4, 5),
 }
 
 
@@ -41,8 +51,8 @@ def seconds(function: Callable[[], jax.Array]) -> float:
     return time.perf_counter() - start
 
 
-def measure(network: str, batch_size: int, num_steps: int, rounds: int) -> None:
-    event_shape, stem, stages = NETWORKS[network]
+def measure(name: str, network: Network) -> None:
+    event_shape, stem, stages, batch_size, num_steps, rounds = network
     estimator = models.estimator(models.ResNet(stem, stages, head_bias=1.0), event_shape, "ratio")
     params = estimator.init(jax.random.key(0))
     keys = rng.per_sample(jax.random.key(1), batch_size)
@@ -68,27 +78,27 @@ def measure(network: str, batch_size: int, num_steps: int, rounds: int) -> None:
         "inside": lambda: seconds(lambda: scan(params, x)) / num_steps,
         "plain": lambda: seconds(lambda: plain(params, x)) / num_steps,
     }
-    times: dict[str, list[float]] = {name: [] for name in forms}
+    times: dict[str, list[float]] = {form: [] for form in forms}
     for round_ in range(rounds + 1):
-        for name, run in forms.items():
+        for form, run in forms.items():
             elapsed = run()
             if round_:  # The first round warms up.
-                times[name].append(elapsed)
-    median = {name: statistics.median(values) for name, values in times.items()}
+                times[form].append(elapsed)
+    median = {form: statistics.median(values) for form, values in times.items()}
     gflop = (outside.cost_analysis() or {})["flops"] / 1e9
-    print(f"{network}, batch {batch_size}, {gflop:.2f} GFLOP a step, {num_steps} steps a scan, {rounds} rounds")
-    for name, value in median.items():
+    print(f"{name}, batch {batch_size}, {gflop:.2f} GFLOP a step, {num_steps} steps a scan, {rounds} rounds")
+    for form, value in median.items():
         share = median["outside"] / value
-        print(f"  {name:8} {value * 1e3:9.2f} ms a step {gflop / value:8.1f} GFLOP/s {share:7.0%} of outside")
+        print(f"  {form:8} {value * 1e3:9.2f} ms a step {gflop / value:8.1f} GFLOP/s {share:7.0%} of outside")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", choices=[*NETWORKS, "all"], default="digits")
-    parser.add_argument("--batch_size", type=int, default=64)
-    parser.add_argument("--num_steps", type=int, default=20)
-    parser.add_argument("--rounds", type=int, default=15)
+    for size in ("batch_size", "num_steps", "rounds"):
+        parser.add_argument(f"--{size}", type=int, help="by default, for about a minute on two CPU cores")
     arguments = parser.parse_args()
     print(describe())
     for name in NETWORKS if arguments.network == "all" else [arguments.network]:
-        measure(name, arguments.batch_size, arguments.num_steps, arguments.rounds)
+        changes = {k: v for k, v in vars(arguments).items() if k != "network" and v is not None}
+        measure(name, NETWORKS[name]._replace(**changes))
