@@ -12,6 +12,7 @@ import re
 import sys
 from typing import Any
 
+import jax
 from absl import flags
 from ml_collections import config_flags
 
@@ -33,7 +34,14 @@ def define_flags(argv: list[str]) -> flags.FlagValues:
     flags.DEFINE_enum("mode", "train", ["train", "sample"], "What to do.", flag_values=fv)
     flags.DEFINE_string("workdir", None, "The run's directory; made by training.", flag_values=fv)
     flags.DEFINE_integer("num_samples", 64, "sample: how many.", lower_bound=1, flag_values=fv)
-    flags.DEFINE_integer("seed", 0, "sample: sample i depends on this and i alone.", lower_bound=0, flag_values=fv)
+    flags.DEFINE_integer(
+        "seed",
+        0,
+        "sample: sample i depends on this and i alone.",
+        lower_bound=0,
+        upper_bound=schema.MAX_SEED,
+        flag_values=fv,
+    )
     flags.DEFINE_string("out", None, "sample: FILE.png for a picture, FILE.npz for arrays.", flag_values=fv)
     flags.DEFINE_integer("kappa", None, "sample: refinement steps after training's K.", lower_bound=0, flag_values=fv)
     flags.DEFINE_integer("batch_size", None, "sample: how many at a time.", lower_bound=1, flag_values=fv)
@@ -48,12 +56,17 @@ def parse(argv: list[str]) -> tuple[flags.FlagValues, Any]:
     Raises:
       InputError: a flag or a config override is wrong, or the config file cannot be loaded.
     """
-    fv = define_flags(argv)
+    # ml_collections loads every config file into one module, and a file without get_config() would find the last one's.
+    sys.modules.pop("config_config", None)
     try:
+        fv = define_flags(argv)
         rest = fv(argv)
     except flags.Error as error:
-        raise InputError(_one_line(error)) from None
+        hint = "; fields are changed together with --config=FILE, in --mode=train" if "'config." in str(error) else ""
+        raise InputError(_one_line(error) + hint) from None
     except (AttributeError, KeyError) as error:
+        if "get_config" in str(error):
+            raise InputError("--config is no experiment: the file defines no get_config()") from None
         name = re.findall(r"\w+", str(error))[0]
         raise InputError(f"--config has no field {name!r}: {schema.nearest(name, schema.field_names())}") from None
     except Exception as error:
@@ -108,7 +121,7 @@ def _sample(fv: flags.FlagValues) -> None:
     out = pathlib.Path(fv.out)
     if out.suffix not in (".png", ".npz"):
         raise InputError(f"--out={out} must end in .png (a picture) or .npz (arrays)")
-    if out.is_dir() or not os.access(out.parent, os.W_OK):
+    if out.is_dir() or not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
         raise InputError(f"--out={out} {'is a folder' if out.is_dir() else f'cannot be written: check {out.parent}'}")
     from fdrl_jax.sampling import load, write_samples
 
@@ -139,6 +152,11 @@ def run(argv: list[str]) -> int:
     except DivergedError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        print("error: not enough memory: use a smaller batch_size, or a smaller network in the config", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("interrupted: the same command goes on from the newest checkpoint", file=sys.stderr)
         return 130

@@ -167,7 +167,7 @@ def load_prior(experiment: Experiment, arrays: Mapping[str, np.ndarray]) -> prio
     """The prior of a run from its config and stored arrays.
 
     Raises:
-      InputError: arrays are missing or do not have the shape of the data.
+      InputError: arrays are missing, not finite, or do not have the shape of the data.
     """
     if experiment.config["prior"]["name"] != "ddp":
         return _simple_prior(experiment)
@@ -177,4 +177,6 @@ def load_prior(experiment: Experiment, arrays: Mapping[str, np.ndarray]) -> prio
         if name not in arrays or arrays[name].shape != wanted or arrays[name].dtype != np.float32:
             found = f"{arrays[name].dtype} {arrays[name].shape}" if name in arrays else "nothing"
             raise InputError(f"the stored prior has {found} as {name!r}, not float32 {wanted}: restore prior.npz")
+        if not np.isfinite(arrays[name]).all():
+            raise InputError(f"the stored prior has values in {name!r} that are not finite: restore prior.npz")
     return priors.Gaussian(jnp.asarray(arrays["mean"]), jnp.asarray(arrays["factor"]))

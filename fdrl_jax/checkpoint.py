@@ -41,6 +41,8 @@ def read_config(workdir: pathlib.Path) -> dict[str, Any] | None:
       InputError: the file is not a JSON object, or checkpoints lie there without it.
     """
     path = workdir / CONFIG_FILE
+    if (workdir / CHECKPOINTS).exists() and not (workdir / CHECKPOINTS).is_dir():
+        raise InputError(f"{workdir / CHECKPOINTS} is not a folder: move it away or use a new workdir")
     if not path.exists():
         if (workdir / CHECKPOINTS).exists():
             raise InputError(f"{workdir} has {CHECKPOINTS}/ but no {CONFIG_FILE}: restore it or use a new workdir")
@@ -49,7 +51,7 @@ def read_config(workdir: pathlib.Path) -> dict[str, Any] | None:
         config = json.loads(path.read_text())
         if not isinstance(config, dict):
             raise ValueError("not a JSON object")
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise InputError(f"{path} is damaged ({error}): restore it or use a new workdir") from None
     return config
 
@@ -117,13 +119,18 @@ class Checkpoints:
         target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), abstract_state)
         try:
             # Orbax itself pads, cuts and casts without a word what is not of the shape and dtype asked for.
-            different = _differences(self._manager.item_metadata(step)["state"].tree, target)
+            metadata = self._manager.item_metadata(step)["state"]
+            if metadata is None:
+                raise ValueError("it is incomplete")
+            different = _differences(metadata.tree, target)
             if different:
                 raise ValueError(f"it is of another network: {different}")
             restored = self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target)))
         except Exception as error:  # orbax raises at least five types for damage.
             reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-            raise InputError(f"checkpoint {self._directory / str(step)} cannot be read: {reason}") from error
+            raise InputError(
+                f"checkpoint {self._directory / str(step)} cannot be read: {reason}; move it away to use the one before"
+            ) from error
         return jax.tree.map(jnp.asarray, restored["state"])
 
 

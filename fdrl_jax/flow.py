@@ -12,6 +12,7 @@ callers jit. The noise of sample i at step k is a function of (keys[i], k), so a
 any batch, and a flow may be continued from any state and step (`first_step`).
 """
 
+import numbers
 from typing import TypedDict, Unpack
 
 import jax
@@ -44,13 +45,22 @@ def drift(x: Particles, ratio_fn: RatioFn, f_prime: OutputFn) -> Particles:
     return -jax.grad(lambda x: f_prime(ratio_fn(x)).sum())(x)
 
 
-def step(keys: Keys, x: Particles, k: int | Int[Array, ""], **dynamics: Unpack[Dynamics]) -> Particles:
-    """x_{k+1} from x_k: one step of Eq. 9. `k` only selects the noise."""
-    x_next = x + dynamics["step_size"] * drift(x, dynamics["ratio_fn"], dynamics["f_prime"])
-    if isinstance(dynamics["noise"], (int, float)) and dynamics["noise"] == 0:
+def step(
+    keys: Keys,
+    x: Particles,
+    k: int | Int[Array, ""],
+    *,
+    ratio_fn: RatioFn,
+    f_prime: OutputFn,
+    step_size: float,
+    noise: float,
+) -> Particles:
+    """x_{k+1} from x_k: one step of Eq. 9. `k` only selects the noise; for the rest see `Dynamics`."""
+    x_next = x + step_size * drift(x, ratio_fn, f_prime)
+    if isinstance(noise, (int, float)) and noise == 0:
         return x_next
     xi = rng.normal(jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, k), x.shape[1:])
-    return x_next + dynamics["noise"] * xi.astype(x.dtype)
+    return x_next + noise * xi.astype(x.dtype)
 
 
 def simulate(
@@ -69,7 +79,12 @@ def simulate(
       num_steps: how many steps; K in training, K + kappa when sampling. 0 returns x.
       first_step: the index of the first step, so that a flow cut in pieces draws the same noise.
       **dynamics: see `Dynamics`.
+
+    Raises:
+      InputError: `num_steps` is not an integer of at least 0.
     """
+    if not isinstance(num_steps, numbers.Integral) or num_steps < 0:
+        raise InputError(f"num_steps = {num_steps!r} must be an integer of at least 0")
 
     def body(x: Particles, k: Int[Array, ""]) -> tuple[Particles, None]:
         return step(keys, x, k, **dynamics), None

@@ -64,7 +64,7 @@ def scatter_panels(
     columns = min(columns, len(panels))
     rows = math.ceil(len(panels) / columns)
     figure = Figure(figsize=(3.6 * columns, 3.9 * rows), dpi=100, layout="compressed")
-    axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).flat
+    axes = list(figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).flat)
     together = np.concatenate([cloud for clouds in panels.values() for cloud in clouds.values()])
     together = together[np.isfinite(together).all(axis=1)]
     low, high = np.quantile(together, 0.005, axis=0), np.quantile(together, 0.995, axis=0)
@@ -77,8 +77,10 @@ def scatter_panels(
             axis.plot(*paths[title].T, color="black", linewidth=1)
         axis.set(title=title, xlim=x_limits, ylim=y_limits)
         axis.set_aspect("equal")
-    for axis in list(axes)[len(panels) :]:
+    for axis in axes[len(panels) :]:
         axis.set_visible(False)
+    for axis in axes[max(0, len(panels) - columns) : len(panels)]:
+        axis.tick_params(labelbottom=True)  # Shared axes label only the last row, which may be hidden.
     if legend:
         figure.axes[0].legend(markerscale=4, loc="best", fontsize="small")
     return render(figure)

@@ -1,6 +1,7 @@
 """Sampling from a trained model (Algorithm 2 of arXiv 2303.03714): batches, progress and files around `steps`."""
 
 import dataclasses
+import math
 import numbers
 import pathlib
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key, UInt32
 from tqdm.auto import tqdm
 
-from fdrl_jax import builders, checkpoint, pictures, rng, steps
+from fdrl_jax import builders, checkpoint, pictures, rng, schema, steps
 from fdrl_jax.files import atomic
 from fdrl_jax.observe import save_picture
 from fdrl_jax.priors import Prior
@@ -39,8 +40,18 @@ class Model:
     prior: Prior = dataclasses.field(repr=False)
     step: int
 
-    def ratio_fn(self, x: Float[Array | np.ndarray, "batch *event"]) -> Float[Array, " batch"]:
-        """The density ratio r(x) = q~(x) / p(x), with images in [-1, 1]."""
+    def ratio_fn(self, x: Array | np.ndarray) -> Float[Array, " batch"]:
+        """The density ratio r(x) = q~(x) / p(x).
+
+        Args:
+          x: float [batch, *event], images in [-1, 1].
+
+        Raises:
+          InputError: x has another shape or dtype.
+        """
+        wanted = self.experiment.dataset.event_shape
+        if x.shape[1:] != wanted or not jnp.issubdtype(x.dtype, jnp.floating):
+            raise InputError(f"x is {x.dtype} {list(x.shape)}, not float [batch, {', '.join(map(str, wanted))}]")
         estimator = self.experiment.recipe.estimator
         return steps.ratio(estimator.apply(self.params, jnp.asarray(x)), estimator.parameterisation)
 
@@ -60,7 +71,10 @@ def load(directory: str | pathlib.Path, step: int | None = None, ema: bool = Tru
     config = checkpoint.read_config(workdir) if workdir.is_dir() else None
     if config is None:
         raise InputError(f"{workdir} holds no training run (no {checkpoint.CONFIG_FILE} in it): train one there first")
-    experiment = builders.build(config)
+    try:
+        experiment = builders.build(config)
+    except InputError as error:
+        raise InputError(f"{workdir / checkpoint.CONFIG_FILE}: {error}") from None
     prior = builders.load_prior(experiment, checkpoint.read_prior(workdir))
     with checkpoint.Checkpoints(workdir) as checkpoints:
         if step is None:
@@ -84,13 +98,13 @@ def abstract_state(experiment: builders.Experiment) -> steps.TrainState:
 
 def sample(
     model: Model,
-    key: Key[Array, ""] | UInt32[Array, "2"] | int,
+    key: Key[Array, ""] | UInt32[Array | np.ndarray, "2"] | int,
     num_samples: int,
     num_steps: int | None = None,
     batch_size: int | None = None,
     progress: bool = True,
 ) -> Float[np.ndarray, "num_samples *event"]:
-    """Draw from the prior, flow with the EMA parameters, clip images to [-1, 1].
+    """Draw from the prior, flow with the model's parameters, clip images to [-1, 1].
 
     Sample i is the same for any `num_samples` and, up to rounding, any `batch_size`.
 
@@ -110,7 +124,7 @@ def sample(
     """
     root, num_samples, num_steps, batch_size = _arguments(model, key, num_samples, num_steps, batch_size)
     # The flow is cut into pieces of one size, a divisor of its length (one compilation), to move the bar.
-    piece = max(d for d in range(1, max(1, num_steps // 10) + 1) if num_steps % d == 0) if num_steps else 1
+    piece = _largest_divisor(num_steps, at_most=max(1, num_steps // 10))
     recipe = model.experiment.recipe
     bar = tqdm(total=num_samples * num_steps, desc="sample", unit="flow step", unit_scale=True, disable=not progress)
 
@@ -129,7 +143,7 @@ def sample(
 
 def trajectory(
     model: Model,
-    key: Key[Array, ""] | UInt32[Array, "2"] | int,
+    key: Key[Array, ""] | UInt32[Array | np.ndarray, "2"] | int,
     num_samples: int,
     every: int,
     num_steps: int | None = None,
@@ -146,6 +160,7 @@ def trajectory(
     """
     root, num_samples, num_steps, batch_size = _arguments(model, key, num_samples, num_steps, batch_size)
     _require("every", every, 1)
+    every = min(every, max(num_steps, 1))
     step_counts = np.array([*range(0, num_steps, every), num_steps])
     bar = tqdm(total=num_samples, desc="sample", disable=not progress)
 
@@ -181,18 +196,24 @@ def _arguments(
         batch_size = DEFAULT_BATCH_SIZE
     _require("batch_size", batch_size, 1)
     if isinstance(key, numbers.Integral):
-        _require("key", key, 0)
+        _require("key", key, 0, schema.MAX_SEED)
         key = jax.random.key(int(key))
-    elif isinstance(key, jax.Array) and key.dtype == jnp.uint32 and key.shape == (2,):
-        key = jax.random.wrap_key_data(key)
+    elif isinstance(key, (jax.Array, np.ndarray)) and key.dtype == jnp.uint32 and key.shape == (2,):
+        key = jax.random.wrap_key_data(jnp.asarray(key))
     elif not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ()):
         raise InputError("key must be one PRNG key, such as jax.random.key(0), or an integer of at least 0")
     return key, int(num_samples), int(num_steps), int(min(batch_size, num_samples))
 
 
-def _require(name: str, value: Any, minimum: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < minimum:
-        raise InputError(f"{name} = {value!r} must be an integer of at least {minimum}")
+def _require(name: str, value: Any, minimum: int, maximum: int = 2**31 - 1) -> None:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not minimum <= int(value) <= maximum:
+        raise InputError(f"{name} = {value!r} must be an integer of at least {minimum} and at most {maximum}")
+
+
+def _largest_divisor(n: int, at_most: int) -> int:
+    """The largest divisor of n that is not above `at_most`; 1 for n = 0."""
+    small = [d for d in range(1, math.isqrt(n) + 1) if n % d == 0]
+    return max([1, *(d for s in small for d in (s, n // s) if d <= at_most)])
 
 
 def picture(model: Model, samples: Float[np.ndarray, "n *event"], seed: int) -> pictures.Picture:

@@ -23,17 +23,27 @@ Check = Callable[[Any], str | None]
 Fields = dict[str, Check]
 
 
-def integer(minimum: int) -> Check:
+# jax.random.key takes a larger seed modulo this plus one, so that two seeds would give the same samples.
+MAX_SEED = 2**32 - 1
+
+# Beyond these, int32 counters and float32 arithmetic overflow.
+_MAX_INT = 2**31 - 1
+_MAX_FLOAT = 3e38
+
+
+def integer(minimum: int, maximum: int = _MAX_INT) -> Check:
     def check(value: Any) -> str | None:
-        good = isinstance(value, int) and not isinstance(value, bool) and value >= minimum
-        return None if good else f"an integer of at least {minimum}"
+        if isinstance(value, int) and not isinstance(value, bool) and minimum <= value <= maximum:
+            return None
+        too_large = isinstance(value, int) and value > maximum
+        return f"an integer of at {f'most {maximum}' if too_large else f'least {minimum}'}"
 
     return check
 
 
 def number(minimum: float = -math.inf, maximum: float = math.inf, open_minimum: bool = False) -> Check:
     def check(value: Any) -> str | None:
-        good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        good = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= _MAX_FLOAT
         if good and value <= maximum and (value > minimum if open_minimum else value >= minimum):
             return None
         bounds = [f"{'above' if open_minimum else 'at least'} {minimum:g}"] if minimum > -math.inf else []
@@ -83,7 +93,7 @@ def increasing(inner: Check, what: str) -> Check:
 
 COMMON: dict[str, Fields] = {
     "": {
-        "seed": integer(0),
+        "seed": integer(0, MAX_SEED),
         "loss": one_of(*LOSSES),
         "divergence": one_of(*DIVERGENCES),
         "ema_decay": number(0, 1),

@@ -1,4 +1,4 @@
-"""Shapes, dtypes and function types that the whole package shares, and its one error type.
+"""Shapes, dtypes and function types that the whole package shares, and its errors.
 
 Symbols follow arXiv 2303.03714: p is the data, q' the prior, q~ the law of the flowed samples,
 r(x) = q~(x) / p(x). A network's output `o` is r or log r (its *parameterisation*).

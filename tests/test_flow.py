@@ -1,6 +1,7 @@
 """Eq. 9 of arXiv 2303.03714: the drift alone, flows whose moments are known in closed form, the bookkeeping."""
 
 import functools
+import inspect
 
 import jax
 import jax.numpy as jnp
@@ -165,6 +166,17 @@ def test_two_pieces_equal_one_run_exactly(cut):
 def test_no_steps_return_x():
     x = normal((5, 2))
     np.testing.assert_array_equal(flow.simulate(keys(5), x, num_steps=0, **kl(half_square, 0.1, 0.5)), x)
+
+
+@pytest.mark.parametrize("num_steps", [-1, 2.5])
+def test_a_bad_number_of_steps_is_refused(num_steps):
+    with pytest.raises(InputError, match=f"num_steps = {num_steps}"):
+        inspect.unwrap(flow.simulate)(keys(1), normal((1, 2)), num_steps=num_steps, **kl(half_square, 0.1))
+
+
+def test_an_unknown_setting_is_refused():
+    with pytest.raises(TypeError, match="eta"):
+        flow.simulate(keys(1), normal((1, 2)), num_steps=1, eta=0.1, **kl(half_square, 0.1))
 
 
 @pytest.mark.parametrize(("noise", "draws"), [(0.0, False), (0, False), (0.1, True)])

@@ -157,7 +157,12 @@ BAD = [
     ((*SAMPLE, FAR), "--config is a flag of --mode=train"),
     ((*SAMPLE, "--num_samples=0"), "--num_samples=0: 0 is not a positive integer"),
     ((*SAMPLE, "--num_samples=x"), "invalid literal for int() with base 10: 'x'"),
-    ((*SAMPLE, "--seed=-1"), "--seed=-1: -1 is not a non-negative integer"),
+    ((*SAMPLE, "--seed=-1"), "--seed=-1: -1 is not an integer in the range [0, 4294967295]"),
+    ((*SAMPLE, "--seed=4294967296"), "is not an integer in the range [0, 4294967295]"),
+    ((*SAMPLE, "--config.seed=3"), "'config.seed'. Did you mean: config ?; fields are changed together with --config"),
+    (("--config=configs/points.py", "--workdir={tmp}/run"), "the file defines no get_config()"),
+    (("--flagfile={tmp}/none",), "none"),
+    ((FAR, "--workdir={tmp}/odd"), "odd/checkpoints is not a folder"),
     ((*SAMPLE, "--kappa=-1"), "--kappa=-1: -1 is not a non-negative integer"),
     ((*SAMPLE, "--batch_size=0"), "--batch_size=0: 0 is not a positive integer"),
     ((*SAMPLE, "--every=0"), "--every=0: 0 is not a positive integer"),
@@ -166,6 +171,12 @@ BAD = [
     ((*TRAIN, "--config.trian.num_steps=3"), "no field 'trian': did you mean 'train'?"),
     ((*TRAIN, "--config.train.num_steps=many"), "invalid literal for int() with base 10: 'many'"),
     ((*TRAIN, "--config.seed=-1"), "config.seed = -1 must be an integer of at least 0"),
+    ((*TRAIN, "--config.seed=4294967296"), "config.seed = 4294967296 must be an integer of at most 4294967295"),
+    (
+        (*TRAIN, "--config.train.keep=9999999999"),
+        "config.train.keep = 9999999999 must be an integer of at most 2147483647",
+    ),
+    ((*TRAIN, "--config.flow.step_size=1e300"), "config.flow.step_size = 1e+300 must be a finite number"),
     ((*TRAIN, "--config.loss=mse"), "config.loss = 'mse' must be one of lsif, lr, kliep"),
     ((*TRAIN, "--config.divergence=tv"), "config.divergence = 'tv' must be one of chi2, kl, js, logd, jeffrey"),
     ((*DIGITS, "--config.divergence=kl"), "divergence 'kl' cannot be driven by a network that outputs the ratio r"),
@@ -231,6 +242,8 @@ def test_bad_input_is_one_line_and_exit_code_2(argv, message, points, tmp_path, 
     (tmp_path / "broken.py").write_text("def get_config(:\n")
     (tmp_path / "orphan" / "checkpoints").mkdir(parents=True)
     (tmp_path / "dir.npz").mkdir()
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "checkpoints").write_text("a file")
     before = sorted(tmp_path.rglob("*"))
     assert run(*(part.format(points=points, tmp=tmp_path) for part in argv)) == 2
     out, err = capsys.readouterr()

@@ -59,6 +59,14 @@ def test_flow_of_points_has_a_panel_a_time():
     assert three.shape == (one.shape[0], 3 * one.shape[1], 3)
 
 
+def test_panels_without_a_cloud_are_empty():
+    cloud = {"x": np.random.default_rng(0).standard_normal((50, 2))}
+    picture = pictures.scatter_panels({str(i): cloud for i in range(3)}, columns=2, legend=False)
+    height, width = picture.shape[:2]
+    assert (picture[height // 2 + 30 :, width // 2 + 20 :] == 255).all()  # The fourth, of two rows of two.
+    assert (picture[height // 2 + 30 :, : width // 2] < 255).any()
+
+
 def test_stack_pads_to_the_widest():
     top, bottom = np.zeros((2, 3, 3), np.uint8), np.zeros((1, 5, 3), np.uint8)
     stacked = pictures.stack(top, bottom)

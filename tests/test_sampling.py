@@ -6,7 +6,7 @@ import pytest
 import shrink
 
 import fdrl_jax
-from fdrl_jax import checkpoint
+from fdrl_jax import checkpoint, sampling
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +62,7 @@ def test_old_style_keys_and_numpy_integers_are_taken(points):
     expected = sample(points, jax.random.key(1), 4)
     np.testing.assert_array_equal(sample(points, jax.random.PRNGKey(1), 4), expected)
     function = fdrl_jax.sample.__wrapped__  # Without the run-time checks of the tests: they take int to mean int.
+    np.testing.assert_array_equal(function(points, np.asarray(jax.random.PRNGKey(1)), 4, progress=False), expected)
     np.testing.assert_array_equal(function(points, np.int64(1), np.int64(4), progress=False), expected)
 
 
@@ -112,6 +113,17 @@ def test_ratio_fn_is_the_density_ratio(digits, points):
         np.testing.assert_allclose(r, 1, atol=0.3)
 
 
+@pytest.mark.parametrize("x", [np.zeros((2, 9, 9, 1)), np.zeros((8, 8, 1)), np.zeros((2, 8, 8, 1), np.uint8)])
+def test_ratio_fn_refuses_other_shapes_and_dtypes(digits, x):
+    with pytest.raises(fdrl_jax.InputError, match=r"not float \[batch, 8, 8, 1\]"):
+        digits.ratio_fn(x)
+
+
+@pytest.mark.parametrize(("n", "at_most", "largest"), [(0, 1, 1), (7, 1, 1), (120, 12, 12), (25, 2, 1), (400, 40, 40)])
+def test_largest_divisor(n, at_most, largest):
+    assert sampling._largest_divisor(n, at_most) == largest
+
+
 def test_the_directory_alone_is_enough(digits, tmp_path):
     workdir = tmp_path / "moved"
     shrink.trained(shrink.tiny_digits(), tmp_path / "made")
@@ -133,7 +145,9 @@ def test_progress_is_shown_within_one_batch(digits, capsys):
         (dict(num_samples=2, num_steps=-1), "num_steps = -1"),
         (dict(num_samples=2, batch_size=0), "batch_size = 0"),
         (dict(num_samples=2, key=-1), "key = -1"),
-        (dict(num_samples=2, key=np.zeros(2, np.uint32)), "one PRNG key"),
+        (dict(num_samples=2, key=np.zeros(2)), "one PRNG key"),
+        (dict(num_samples=2, key=2**32), "key = 4294967296 must be an integer of at least 0 and at most 4294967295"),
+        (dict(num_samples=2, num_steps=2**40), "num_steps = 1099511627776"),
         (dict(num_samples=2, key=jax.random.split(jax.random.key(0))), "one PRNG key"),
     ],
 )

@@ -1,6 +1,7 @@
 """Training data. A batch is a function of (seed, step): no iterator state is kept, so resuming needs none.
 
-To add a data set: write a function that returns a `Dataset` and a row in `builders` that calls it.
+To add a data set: write a function that returns a `Dataset`, export it here, give its fields in `schema.BY_NAME` and a
+branch in `builders` that calls it.
 """
 
 from typing import Protocol, runtime_checkable
