@@ -2,6 +2,8 @@
 
     python main.py --config=configs/digits.py --workdir=runs/digits
     python main.py --mode=sample --workdir=runs/digits --num_samples=64 --seed=0 --out=samples.png
+    python main.py --mode=plan --config=configs/cifar10.py       what the run costs, before it starts
+    python main.py --mode=prepare --config=configs/cifar10.py    read the images; training does it too, if need be
 
 `--help` lists the flags. Exit codes: 0 done, 1 training diverged, 2 bad input, 130 interrupted.
 """
@@ -18,7 +20,14 @@ from ml_collections import config_flags
 
 from fdrl_jax import DivergedError, InputError, schema
 
-SAMPLE_ONLY = ("num_samples", "seed", "out", "kappa", "batch_size", "every")
+# Of each mode, the flags that it takes besides --mode and --help.
+_SAMPLE = ("num_samples", "seed", "out", "kappa", "batch_size", "every")
+MODES = {
+    "train": ("config", "workdir"),
+    "sample": ("workdir", *_SAMPLE),
+    "prepare": ("config",),
+    "plan": ("config", "flops_rate"),
+}
 
 
 def define_flags(argv: list[str]) -> flags.FlagValues:
@@ -27,12 +36,12 @@ def define_flags(argv: list[str]) -> flags.FlagValues:
     config_flags.DEFINE_config_file(
         "config",
         None,
-        "train: configs/NAME.py[:variant]; --config.GROUP.FIELD=VALUE overrides a field.",
+        "train, prepare, plan: configs/NAME.py[:variant]; --config.GROUP.FIELD=VALUE overrides a field.",
         flag_values=fv,
         sys_argv=argv,  # It looks for overrides itself, by default in the process's arguments.
     )
-    flags.DEFINE_enum("mode", "train", ["train", "sample"], "What to do.", flag_values=fv)
-    flags.DEFINE_string("workdir", None, "The run's directory; made by training.", flag_values=fv)
+    flags.DEFINE_enum("mode", "train", list(MODES), "What to do.", flag_values=fv)
+    flags.DEFINE_string("workdir", None, "train, sample: the run's directory; made by training.", flag_values=fv)
     flags.DEFINE_integer("num_samples", 64, "sample: how many.", lower_bound=1, flag_values=fv)
     flags.DEFINE_integer(
         "seed",
@@ -46,6 +55,13 @@ def define_flags(argv: list[str]) -> flags.FlagValues:
     flags.DEFINE_integer("kappa", None, "sample: refinement steps after training's K.", lower_bound=0, flag_values=fv)
     flags.DEFINE_integer("batch_size", None, "sample: how many at a time.", lower_bound=1, flag_values=fv)
     flags.DEFINE_integer("every", None, "sample: show the flow, every n-th step.", lower_bound=1, flag_values=fv)
+    flags.DEFINE_float(
+        "flops_rate",
+        None,
+        "plan: FLOP/s to reckon with, such as 2e14; measured on this machine by default.",
+        lower_bound=1.0,
+        flag_values=fv,
+    )
     flags.DEFINE_bool("help", False, "Print this.", flag_values=fv)
     return fv
 
@@ -98,21 +114,51 @@ def main(argv: list[str]) -> None:
     if fv.help:
         print(__doc__ + fv.get_help())
         return
-    if not fv.workdir:
+    for name in sorted({name for names in MODES.values() for name in names} - set(MODES[fv.mode])):
+        if fv[name].present:
+            modes = " and ".join(f"--mode={mode}" for mode, names in MODES.items() if name in names)
+            why = "; a run is sampled with the config it was trained with" if name == "config" else ""
+            raise InputError(f"--{name} is a flag of {modes}, not of --mode={fv.mode}{why}")
+    if "workdir" in MODES[fv.mode] and not fv.workdir:
         raise InputError("--workdir is missing: the directory of the run")
-    if fv.mode == "train":
-        if config is None:
-            raise InputError("--config is missing: train what? For example --config=configs/digits.py")
-        for name in SAMPLE_ONLY:
-            if fv[name].present:
-                raise InputError(f"--{name} is a flag of --mode=sample, not of --mode=train")
-        from fdrl_jax.train import train
+    if "config" in MODES[fv.mode] and config is None:
+        raise InputError(f"--config is missing: {fv.mode} what? For example --config=configs/digits.py")
+    match fv.mode:
+        case "train":
+            from fdrl_jax.train import train
 
-        train(config, fv.workdir)
-    else:
-        if config is not None:
-            raise InputError("--config is a flag of --mode=train: a run is sampled with the config it was trained with")
-        _sample(fv)
+            train(config, fv.workdir)
+        case "sample":
+            _sample(fv)
+        case "prepare":
+            _prepare(config)
+        case "plan":
+            _plan(config, fv.flops_rate)
+
+
+def _prepare(config: Any) -> None:
+    from fdrl_jax import builders, data
+
+    experiment = builders.build(config)
+    sources = builders.sources(experiment)
+    if not sources:
+        print(f"data set {experiment.config['data']['name']!r} is not read from files: nothing to prepare")
+    for source in sources:
+        root = builders.cache_root(experiment.config["data"])
+        images = data.prepare(source, root).images
+        print(
+            f"{len(images):,} images of {source.path}, {images.nbytes / 2**20:,.0f} MiB, are in {source.folder(root)}"
+        )
+
+
+def _plan(config: Any, flops_rate: float | None) -> None:
+    from fdrl_jax.plan import measured_rate, plan
+
+    costs = plan(config)
+    where = "as given by --flops_rate"
+    if flops_rate is None:
+        flops_rate, where = measured_rate(config), f"measured on this machine's {jax.devices()[0].device_kind}"
+    print("\n".join(costs.lines(flops_rate, where)))
 
 
 def _sample(fv: flags.FlagValues) -> None:
@@ -123,7 +169,8 @@ def _sample(fv: flags.FlagValues) -> None:
         raise InputError(f"--out={out} must end in .png (a picture) or .npz (arrays)")
     if out.is_dir() or not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
         raise InputError(f"--out={out} {'is a folder' if out.is_dir() else f'cannot be written: check {out.parent}'}")
-    from fdrl_jax.sampling import load, write_samples
+    from fdrl_jax.loading import load
+    from fdrl_jax.sampling import write_samples
 
     model = load(fv.workdir)
     flow = model.experiment.config["flow"]

@@ -15,8 +15,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.environment import describe
+import fdrl_jax
 from configs import gaussians
-from fdrl_jax import pictures, sampling
+from fdrl_jax import builders, pictures, sampling
 from fdrl_jax.observe import save_picture
 from fdrl_jax.train import train
 
@@ -28,7 +29,7 @@ FRAME = (-1.5, 8.5)
 
 def clouds(model: sampling.Model, samples: np.ndarray, count: int = 1000) -> dict[str, np.ndarray]:
     return {
-        "target p": model.experiment.dataset.batch(0, 0, count),
+        "target p": builders.dataset(model.experiment).batch(0, 0, count),
         "source q'": sampling.sample(model, 0, count, num_steps=0, progress=False),
         "flowed q~": samples[:count],
     }
@@ -64,7 +65,7 @@ def figure_3(seed: int) -> pictures.Picture:
         for num_steps in TRAINING_STEPS:
             config.train.num_steps = num_steps
             train(config, workdir, progress=False)
-            model = sampling.load(workdir, ema=False)
+            model = fdrl_jax.load(workdir, ema=False)
             samples = sampling.sample(model, 0, NUM_SAMPLES, progress=False)
             means.append(samples.mean(axis=0))
             if num_steps in SHOWN:

@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.environment import describe
 from configs.points import VARIANTS, points_config
-from fdrl_jax import pictures, sampling
+from fdrl_jax import builders, pictures, sampling
 from fdrl_jax.evaluation import sliced_wasserstein
 from fdrl_jax.observe import save_picture
 from fdrl_jax.train import train
@@ -43,7 +43,7 @@ def main() -> None:
         elapsed = time.perf_counter() - start
 
         def fresh(i: int, model: sampling.Model = model) -> np.ndarray:
-            return model.experiment.dataset.batch(0, FRESH + i, NUM_SAMPLES)
+            return builders.dataset(model.experiment).batch(0, FRESH + i, NUM_SAMPLES)
 
         samples = sampling.sample(model, 0, NUM_SAMPLES, batch_size=NUM_SAMPLES, progress=False)
         prior = sampling.sample(model, 0, NUM_SAMPLES, num_steps=0, progress=False)

@@ -4,8 +4,8 @@ model = fdrl_jax.load("runs/digits")
 images = fdrl_jax.sample(model, jax.random.key(0), num_samples=64)
 """
 
+from fdrl_jax.loading import load as load
 from fdrl_jax.sampling import Model as Model
-from fdrl_jax.sampling import load as load
 from fdrl_jax.sampling import sample as sample
 from fdrl_jax.sampling import trajectory as trajectory
 from fdrl_jax.types import DivergedError as DivergedError

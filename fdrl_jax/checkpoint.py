@@ -63,8 +63,17 @@ def read_prior(workdir: pathlib.Path) -> dict[str, np.ndarray]:
       InputError: the file cannot be read.
     """
     path = workdir / PRIOR_FILE
+    return read_arrays(path) if path.exists() else {}
+
+
+def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """The arrays of a .npz file.
+
+    Raises:
+      InputError: the file cannot be read.
+    """
     if not path.exists():
-        return {}
+        raise InputError(f"{path} does not exist: check the path")
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return dict(arrays)

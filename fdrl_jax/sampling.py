@@ -13,10 +13,10 @@ import numpy as np
 from jaxtyping import Array, Float, Key, UInt32
 from tqdm.auto import tqdm
 
-from fdrl_jax import builders, checkpoint, pictures, rng, schema, steps
+from fdrl_jax import builders, pictures, rng, schema, steps
 from fdrl_jax.files import atomic
 from fdrl_jax.observe import save_picture
-from fdrl_jax.priors import Prior
+from fdrl_jax.priors import HostGaussian, Prior
 from fdrl_jax.state import create_state
 from fdrl_jax.types import InputError, Params
 
@@ -37,7 +37,7 @@ class Model:
 
     experiment: builders.Experiment
     params: Params = dataclasses.field(repr=False)
-    prior: Prior = dataclasses.field(repr=False)
+    prior: Prior | HostGaussian = dataclasses.field(repr=False)
     step: int
 
     def ratio_fn(self, x: Array | np.ndarray) -> Float[Array, " batch"]:
@@ -49,46 +49,28 @@ class Model:
         Raises:
           InputError: x has another shape or dtype.
         """
-        wanted = self.experiment.dataset.event_shape
+        wanted = self.experiment.event_shape
         if x.shape[1:] != wanted or not jnp.issubdtype(x.dtype, jnp.floating):
             raise InputError(f"x is {x.dtype} {list(x.shape)}, not float [batch, {', '.join(map(str, wanted))}]")
         estimator = self.experiment.recipe.estimator
         return steps.ratio(estimator.apply(self.params, jnp.asarray(x)), estimator.parameterisation)
 
 
-def load(directory: str | pathlib.Path, step: int | None = None, ema: bool = True) -> Model:
-    """The model of a training run.
-
-    Args:
-      directory: the run's --workdir.
-      step: which checkpoint; the newest by default.
-      ema: take the averaged parameters; False takes the online ones, which drive the flow in training.
-
-    Raises:
-      InputError: there is no run, no such checkpoint, or a file is damaged.
-    """
-    workdir = pathlib.Path(directory)
-    config = checkpoint.read_config(workdir) if workdir.is_dir() else None
-    if config is None:
-        raise InputError(f"{workdir} holds no training run (no {checkpoint.CONFIG_FILE} in it): train one there first")
-    try:
-        experiment = builders.build(config)
-    except InputError as error:
-        raise InputError(f"{workdir / checkpoint.CONFIG_FILE}: {error}") from None
-    prior = builders.load_prior(experiment, checkpoint.read_prior(workdir))
-    with checkpoint.Checkpoints(workdir) as checkpoints:
-        if step is None:
-            step = checkpoints.latest_step()
-        if step is None:
-            raise InputError(f"{workdir} has no checkpoint yet: train it for longer")
-        state = checkpoints.restore(step, abstract_state(experiment))
-    return Model(experiment, state.ema_params if ema else state.params, prior, step)
+def trained(
+    experiment: builders.Experiment, state: steps.TrainState, prior: Prior | HostGaussian, ema: bool = True
+) -> Model:
+    """The model of a train state. Spectral norm is applied here, once: (u, v) stay as training left them."""
+    weights = experiment.recipe.estimator.effective(state.ema_params if ema else state.params, state.spectral)
+    return Model(experiment, weights, prior, int(state.step))
 
 
 def initial_state(experiment: builders.Experiment) -> steps.TrainState:
     """The train state before the first step, a function of the config's seed."""
     root = jax.random.key(experiment.config["seed"])
-    return create_state(experiment.recipe.estimator.init(rng.stream(root, "init")), experiment.optimizer)
+    estimator = experiment.recipe.estimator
+    params = estimator.init(rng.stream(root, "init"))
+    spectral = estimator.init_spectral(rng.stream(root, "spectral"), params)
+    return create_state(params, experiment.optimizer, spectral)
 
 
 def abstract_state(experiment: builders.Experiment) -> steps.TrainState:
@@ -109,7 +91,7 @@ def sample(
     Sample i is the same for any `num_samples` and, up to rounding, any `batch_size`.
 
     Args:
-      model: from `load`.
+      model: from `loading.load`.
       key: `jax.random.key(0)` or the older `jax.random.PRNGKey(0)`, or the integer to make one from.
       num_samples: how many.
       num_steps: length of the flow; K + kappa by default.
@@ -220,7 +202,7 @@ def picture(model: Model, samples: Float[np.ndarray, "n *event"], seed: int) -> 
     """Images as a grid; points as a scatter plot over as many from the data."""
     if model.experiment.is_image:
         return pictures.image_grid(samples)
-    data = model.experiment.dataset.batch(seed, 0, len(samples))
+    data = builders.dataset(model.experiment).batch(seed, 0, len(samples))
     return pictures.scatter({"data": data, "samples": samples})
 
 
@@ -237,7 +219,7 @@ def write_samples(
     """`--mode=sample`: draw samples and write them to `out`, replacing it only when all is done.
 
     Args:
-      model: from `load`.
+      model: from `loading.load`.
       out: `.png` for a picture; `.npz` for arrays `samples` and, with `every`, `steps` and `trajectory`.
       num_samples, seed, num_steps, batch_size: see `sample`.
       every: keep every n-th state of the flow, and show the flow rather than its end.

@@ -6,6 +6,7 @@ To add a data set, prior or network, add its row to `BY_NAME` here and its branc
 
 import difflib
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -60,6 +61,19 @@ def one_of(*values: Any) -> Check:
         return None if good else f"one of {', '.join(map(str, values))}"
 
     return check
+
+
+def text(what: str, allow_empty: bool = False) -> Check:
+    def check(value: Any) -> str | None:
+        return None if isinstance(value, str) and (value or allow_empty) else what
+
+    return check
+
+
+def part(value: Any) -> str | None:
+    """k/n: of the images in their order, every n-th from the k-th on."""
+    match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", value) if isinstance(value, str) else None
+    return None if match and int(match[1]) < int(match[2]) else "k/n with k < n: every n-th image from the k-th on"
 
 
 def optional(inner: Check) -> Check:
@@ -125,6 +139,20 @@ COMMON: dict[str, Fields] = {
     },
 }
 
+# Of every data set that is read from files; see `data.cache` and `data.transform`.
+_IMAGES: Fields = {
+    "path": text("a path, such as 'data/cifar10'"),
+    "cache": text("a folder for prepared images, such as 'data/cache'"),
+    "transform": text("torchvision's steps, such as 'center_crop:140,resize:64', or ''", allow_empty=True),
+    "image_size": integer(1),
+    "channels": one_of(1, 3),
+    "flip": one_of(True, False),
+    "dequantize_sigma": number(0),
+    "on_error": one_of("stop", "skip"),
+    "part": part,
+}
+_SPLIT: Fields = {"split": text("a split, such as 'train'")}
+
 _WIDTHS = sequence(integer(1), "a tuple of layer widths, each at least 1, such as (64, 64)", minimum=1)
 _STAGES = sequence(
     sequence(integer(1), "", length=3), "a tuple of stages (width, blocks, stride), such as ((24, 1, 1), (48, 1, 2))", 1
@@ -138,6 +166,13 @@ BY_NAME: dict[str, dict[str, Fields]] = {
             "flip": one_of(True, False),
             "dequantize_sigma": number(0),
         },
+        "cifar10": _IMAGES | _SPLIT,
+        "celeba": _IMAGES | _SPLIT,
+        "lsun": _IMAGES,
+        "folder": _IMAGES,
+        "idx": _IMAGES | _SPLIT,
+        "arrays": _IMAGES,
+        "tfds": _IMAGES | _SPLIT,
         "gaussian": {
             "mean": sequence(number(), "a pair of finite numbers, such as (6.0, 6.0)", length=2),
             "variance": number(0, open_minimum=True),
@@ -147,13 +182,19 @@ BY_NAME: dict[str, dict[str, Fields]] = {
         "twentyfive_gaussians": {},
     },
     "prior": {
-        "ddp": {"rank": one_of(0), "jitter": number(0, open_minimum=True)},
+        "ddp": {"rank": integer(0), "jitter": number(0, open_minimum=True)},
+        "dataset": {"path": text("a path, such as 'data/cat2dog/trainA'"), "part": part},
         "uniform": {},
         "normal": {"scale": number(0, open_minimum=True)},
     },
     "model": {
         "mlp": {"width": _WIDTHS},
-        "resnet": {"stem": integer(1), "stages": _STAGES},
+        "resnet": {
+            "stem": integer(1),
+            "stages": _STAGES,
+            "attention": integer(0),
+            "spectral_norm": one_of(True, False),
+        },
     },
 }
 

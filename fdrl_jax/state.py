@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import PyTree
 
+from fdrl_jax.models import Spectral
 from fdrl_jax.types import Params
 
 
@@ -22,6 +23,7 @@ class TrainState:
       params: the online parameters, which drive the flow in training.
       ema_params: their exponential moving average, which drives the flow when sampling.
       opt_state: of the optimiser.
+      spectral: the vectors of the spectral norm of `params`, which `ema_params` shares; {} without it.
     """
 
     # PyTree, not Params: an abstract state has ShapeDtypeStructs here, a copy on the host numpy arrays.
@@ -29,12 +31,22 @@ class TrainState:
     params: PyTree
     ema_params: PyTree
     opt_state: optax.OptState
+    spectral: PyTree
 
 
-def create_state(params: Params, optimizer: optax.GradientTransformation) -> TrainState:
-    """The state before the first update. The EMA starts at the parameters, without debiasing."""
+def create_state(
+    params: Params, optimizer: optax.GradientTransformation, spectral: Spectral | None = None
+) -> TrainState:
+    """The state before the first update. The EMA starts at the parameters, without debiasing.
+
+    Args:
+      params: what is trained; without the division by the spectral norm, where there is one.
+      optimizer: what trains it.
+      spectral: from `Estimator.init_spectral`, or a converted network's; None or {} without spectral norm.
+    """
     # Copied, because the training step donates the state and one buffer cannot be donated twice.
-    return TrainState(jnp.zeros((), jnp.int32), params, jax.tree.map(jnp.copy, params), optimizer.init(params))
+    ema_params = jax.tree.map(jnp.copy, params)
+    return TrainState(jnp.zeros((), jnp.int32), params, ema_params, optimizer.init(params), spectral or {})
 
 
 def update_ema(ema_params: Params, params: Params, decay: float) -> Params:

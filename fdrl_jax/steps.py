@@ -3,7 +3,6 @@
 The only module that jits. Both draw every random number from a root key through `rng`, by sample index.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TypedDict
@@ -15,9 +14,9 @@ from jaxtyping import Array, Float, Key, UInt8
 from fdrl_jax import flow, rng
 from fdrl_jax.divergences import bounded_exp
 from fdrl_jax.losses import Loss
-from fdrl_jax.models import Estimator
+from fdrl_jax.models import Estimator, Spectral
 from fdrl_jax.pixels import to_float
-from fdrl_jax.priors import Prior
+from fdrl_jax.priors import Drawn, HostGaussian, Prior
 from fdrl_jax.state import TrainState, update_ema
 from fdrl_jax.types import Keys, Output, OutputFn, Parameterisation, Params, Particles
 
@@ -53,7 +52,7 @@ class Recipe:
     ema_decay: float
 
     def dynamics(self, params: Params) -> flow.Dynamics:
-        """The flow of the estimator at `params`."""
+        """The flow of the estimator at effective parameters `params` (`Estimator.effective`)."""
         return flow.Dynamics(
             ratio_fn=self.estimator.ratio_fn(params), f_prime=self.f_prime, step_size=self.step_size, noise=self.noise
         )
@@ -68,23 +67,25 @@ class Metrics(TypedDict):
     grad_norm: Float[Array, ""]
 
 
-TrainStep = Callable[[TrainState, Prior, Key[Array, ""], Batch], tuple[TrainState, Metrics]]
-
-
 def ratio(output: Output, parameterisation: Parameterisation) -> Output:
     """r from a network's output."""
     return bounded_exp(output) if parameterisation == "log_ratio" else output
 
 
-def make_train_step(recipe: Recipe, optimizer: optax.GradientTransformation) -> TrainStep:
+def make_train_step(recipe: Recipe, optimizer: optax.GradientTransformation) -> jax.stages.Wrapped:
     """Compile Algorithm 1's loop body: `train_step(state, prior, root, batch) -> (state, metrics)`.
 
-    The state is donated. The flow runs with the online parameters and is not differentiated through.
+    The state is donated. The flow runs with the online parameters and is not differentiated through. Where there is
+    spectral norm, a step runs one power iteration first, and the flow and the loss share its vectors.
     """
+    estimator = recipe.estimator
 
-    def loss_fn(params: Params, x_p: Particles, x_q: Particles) -> tuple[Float[Array, ""], tuple[Output, Output]]:
+    def loss_fn(
+        params: Params, spectral: Spectral, x_p: Particles, x_q: Particles
+    ) -> tuple[Float[Array, ""], tuple[Output, Output]]:
+        params = estimator.effective(params, spectral)
         # Two calls, not one on the concatenation: the same arithmetic as the authors', example by example.
-        o_p, o_q = recipe.estimator.apply(params, x_p), recipe.estimator.apply(params, x_q)
+        o_p, o_q = estimator.apply(params, x_p), estimator.apply(params, x_q)
         data_term, flow_term = recipe.loss(o_p, o_q)
         return data_term.mean() + flow_term.mean(), (o_p, o_q)
 
@@ -96,28 +97,48 @@ def make_train_step(recipe: Recipe, optimizer: optax.GradientTransformation) -> 
         if recipe.dequantize_sigma:
             x_p += recipe.dequantize_sigma * rng.normal(keys("dequantize"), x_p.shape[1:])
         x_q = prior.sample(keys("prior"))
+        spectral = estimator.advance_spectral(state.params, state.spectral)
         if recipe.guided:
-            x_q = flow.simulate(keys("flow"), x_q, num_steps=recipe.num_steps, **recipe.dynamics(state.params))
+            # Normalised here, once, rather than in every step of the scan.
+            dynamics = recipe.dynamics(estimator.effective(state.params, spectral))
+            x_q = flow.simulate(keys("flow"), x_q, num_steps=recipe.num_steps, **dynamics)
 
-        (loss, (o_p, o_q)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params, x_p, x_q)
+        (loss, (o_p, o_q)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params, spectral, x_p, x_q)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         metrics = Metrics(
             loss=loss,
-            ratio_data=ratio(o_p, recipe.estimator.parameterisation).mean(),
-            ratio_flow=ratio(o_q, recipe.estimator.parameterisation).mean(),
+            ratio_data=ratio(o_p, estimator.parameterisation).mean(),
+            ratio_flow=ratio(o_q, estimator.parameterisation).mean(),
             grad_norm=optax.tree.norm(grads),
         )
         ema_params = update_ema(state.ema_params, params, recipe.ema_decay)
-        return TrainState(state.step + 1, params, ema_params, opt_state), metrics
+        return TrainState(state.step + 1, params, ema_params, opt_state, spectral), metrics
 
     return jax.jit(train_step, donate_argnums=0)
 
 
-@partial(jax.jit, static_argnames="count")
-def draw_prior(prior: Prior, root: Key[Array, ""], first: Array, count: int) -> Particles:
+def prior_of_step(prior: Prior | HostGaussian, root: Key[Array, ""], step: int, count: int) -> Prior:
+    """What `train_step` takes as the prior: one in the host's memory is drawn from here, for that step."""
+    if not isinstance(prior, HostGaussian):
+        return prior
+    return Drawn(jax.device_put(prior.draw(rng.per_sample(rng.stream(root, "prior", step), count))))
+
+
+def draw_prior(prior: Prior | HostGaussian, root: Key[Array, ""], first: Array, count: int) -> Particles:
     """Prior draws of samples first, ..., first + count - 1 of the sampling run with key `root`."""
-    return prior.sample(rng.per_sample(rng.stream(root, "prior"), count, first))
+    if isinstance(prior, HostGaussian):
+        return jax.device_put(prior.draw(_prior_keys(root, first, count)))
+    return _draw_prior(prior, root, first, count)
+
+
+def _prior_keys(root: Key[Array, ""], first: Array, count: int) -> Keys:
+    return rng.per_sample(rng.stream(root, "prior"), count, first)
+
+
+@partial(jax.jit, static_argnames="count")
+def _draw_prior(prior: Prior, root: Key[Array, ""], first: Array, count: int) -> Particles:
+    return prior.sample(_prior_keys(root, first, count))
 
 
 @partial(jax.jit, static_argnames=("recipe", "num_steps"), donate_argnames="x")

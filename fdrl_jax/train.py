@@ -1,20 +1,22 @@
 """The training loop: batches in, metrics, pictures and checkpoints out."""
 
+import contextlib
+import os
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from fdrl_jax import builders, checkpoint, observe, rng, sampling, schema, steps
-from fdrl_jax.priors import Prior
+from fdrl_jax import builders, checkpoint, data, observe, rng, sampling, schema, steps
+from fdrl_jax.priors import HostGaussian, Prior
 from fdrl_jax.state import TrainState
 from fdrl_jax.types import DivergedError, InputError
 
-# Groups that may change between the runs of one directory: they do not change what a step computes.
-_MAY_CHANGE = ("train",)
+# Groups and fields that may change between the runs of one directory: they do not change what a step computes. Files
+# may be moved; that they are still the same files is for the user to see to.
+_MAY_CHANGE = ("config.train.", "config.data.path", "config.data.cache", "config.prior.path")
 
 PICTURE_IMAGES = 64
 PICTURE_POINTS = 2000
@@ -38,7 +40,11 @@ def train(config: schema.Config, workdir: str | pathlib.Path, progress: bool = T
     experiment = builders.build(config)
     workdir = pathlib.Path(workdir)
     num_steps = experiment.config["train"]["num_steps"]
-    prior = _set_up(experiment, workdir)
+    stored = _stored_config(experiment, workdir)
+    dataset = builders.dataset(experiment, progress)
+    prior, placement = builders.place_prior(_set_up(experiment, workdir, stored, dataset, progress))
+    if placement:
+        print(placement)
     with checkpoint.Checkpoints(workdir, keep=experiment.config["train"]["keep"]) as checkpoints:
         start = checkpoints.latest_step() or 0
         if start:
@@ -51,25 +57,38 @@ def train(config: schema.Config, workdir: str | pathlib.Path, progress: bool = T
             parameters = sum(x.size for x in jax.tree.leaves(state.params))
             print(f"{'resume at' if start else 'start from'} step {start} of {num_steps}; {parameters:,} parameters")
             with observe.Observer(workdir, start, num_steps, progress) as observer:
-                state = _loop(experiment, prior, state, start, checkpoints, observer)
-    return sampling.Model(experiment, state.ema_params, prior, max(start, num_steps))
+                state = _loop(experiment, dataset, prior, state, start, checkpoints, observer)
+    return sampling.trained(experiment, state, prior)
 
 
-def _set_up(experiment: builders.Experiment, workdir: pathlib.Path) -> Prior:
+def _stored_config(experiment: builders.Experiment, workdir: pathlib.Path) -> dict[str, Any] | None:
+    """The config of the run that `workdir` already holds, checked to be of the same experiment."""
+    existing = next(path for path in (workdir.absolute(), *workdir.absolute().parents) if path.exists())
+    if not (existing.is_dir() and os.access(existing, os.W_OK)):
+        raise InputError(f"--workdir={workdir} cannot be made: {existing} is no folder that can be written to")
+    stored = checkpoint.read_config(workdir) if workdir.exists() else None
+    if stored is not None:
+        stored = builders.normalise(stored)
+        _check_same(experiment.config, stored, workdir)
+    return stored
+
+
+def _set_up(
+    experiment: builders.Experiment,
+    workdir: pathlib.Path,
+    stored: dict[str, Any] | None,
+    dataset: data.Dataset,
+    progress: bool,
+) -> Prior:
     """The run's prior: the stored one, or a fresh fit, which is stored with the config."""
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--workdir={workdir} cannot be made ({error.strerror}): choose another") from None
-    stored = checkpoint.read_config(workdir)
+    workdir.mkdir(parents=True, exist_ok=True)
     if stored is None:
-        prior = builders.fit_prior(experiment)
+        prior = builders.fit_prior(experiment, dataset, progress)
         arrays = builders.prior_arrays(prior)
     else:
-        _check_same(experiment.config, builders.normalise(stored), workdir)
         arrays = checkpoint.read_prior(workdir)
         prior = builders.load_prior(experiment, arrays)
-    if stored is None or builders.normalise(stored) != experiment.config:
+    if stored != experiment.config:
         checkpoint.write_setup(workdir, experiment.config, arrays if stored is None else {})
     return prior
 
@@ -86,7 +105,7 @@ def _check_same(config: Mapping[str, Any], stored: Mapping[str, Any], workdir: p
     different = [
         f"{name} is {old.get(name, 'absent')!r} there and {new.get(name, 'absent')!r} here"
         for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name) and name.split(".")[1] not in _MAY_CHANGE
+        if old.get(name) != new.get(name) and not name.startswith(_MAY_CHANGE)
     ]
     if different:
         more = f" (and {len(different) - 3} more)" if len(different) > 3 else ""
@@ -98,7 +117,8 @@ def _check_same(config: Mapping[str, Any], stored: Mapping[str, Any], workdir: p
 
 def _loop(
     experiment: builders.Experiment,
-    prior: Prior,
+    dataset: data.Dataset,
+    prior: Prior | HostGaussian,
     state: TrainState,
     start: int,
     checkpoints: checkpoint.Checkpoints,
@@ -110,28 +130,32 @@ def _loop(
     root = jax.random.key(seed)
     train_step = steps.make_train_step(experiment.recipe, experiment.optimizer)
     pending: list[steps.Metrics] = []
-    for step in range(start, num_steps):
-        batch = experiment.dataset.batch(seed, step, batch_size)
-        state, metrics = train_step(state, prior, root, jnp.asarray(batch))
-        pending.append(metrics)
-        observer.advance()
-        done = step + 1
 
-        def due(name: str, done: int = done) -> bool:
-            return done % config[name] == 0 or done == num_steps
+    def due(name: str, done: int) -> bool:
+        return done % config[name] == 0 or done == num_steps
 
-        # Metrics stay on the device until here. A line is closed at every checkpoint too, so that a run that was
-        # resumed writes the same lines as one that was not.
-        if due("log_every") or due("checkpoint_every"):
-            rows = jax.device_get(pending)
-            _check_finite(rows, done - len(rows), checkpoints)
-            observer.log(done, {**observe.mean_metrics(rows), "learning_rate": float(schedule(step))})
-            pending = []
-        if due("checkpoint_every"):
-            checkpoints.save(done, state)
-        if due("sample_every"):
-            model = sampling.Model(experiment, state.ema_params, prior, done)
-            observer.picture(done, _picture(model, root))
+    def load(step: int) -> tuple[jax.Array, Prior]:
+        batch = jax.device_put(dataset.batch(seed, step, batch_size))
+        return batch, steps.prior_of_step(prior, root, step, batch_size)
+
+    # The next batches are read and sent to the device while a step runs.
+    with contextlib.closing(data.prefetch(load, start, num_steps)) as batches:
+        for step, (batch, prior_of_step) in enumerate(batches, start):
+            state, metrics = train_step(state, prior_of_step, root, batch)
+            pending.append(metrics)
+            observer.advance()
+            done = step + 1
+            # Metrics stay on the device until here. A line is closed at every checkpoint too, so that a run that was
+            # resumed writes the same lines as one that was not.
+            if due("log_every", done) or due("checkpoint_every", done):
+                rows = jax.device_get(pending)
+                _check_finite(rows, done - len(rows), checkpoints)
+                observer.log(done, {**observe.mean_metrics(rows), "learning_rate": float(schedule(step))})
+                pending = []
+            if due("checkpoint_every", done):
+                checkpoints.save(done, state)
+            if due("sample_every", done):
+                observer.picture(done, _picture(sampling.trained(experiment, state, prior), root))
     return state
 
 

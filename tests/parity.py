@@ -8,33 +8,30 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fdrl_jax import models
+from fdrl_jax import convert, models
 from fdrl_jax.types import Params
 
 
-class Architecture(NamedTuple):
-    stem: int
-    stages: tuple[models.Stage, ...]
-    event_shape: tuple[int, ...]
-
-    def module(self) -> models.ResNet:
-        return models.ResNet(self.stem, self.stages)
-
-
-def _architecture(stem: int, stages: list[tuple[int, int, int]], pixels: int) -> Architecture:
-    return Architecture(stem, tuple(models.Stage(*stage) for stage in stages), (pixels, pixels, 3))
+def _architecture(
+    stem: int, stages: list[tuple[int, int, int]], pixels: int, attention: int = 0, spectral_norm: bool = False
+) -> convert.Architecture:
+    table = tuple(models.Stage(*stage) for stage in stages)
+    return convert.Architecture(stem, table, attention, spectral_norm, (pixels, pixels, 3))
 
 
 # Table 3 of arXiv 2303.03714: width, blocks and first stride of each stage.
 ARCHITECTURES = {
     "resnet32": _architecture(128, [(128, 3, 1), (256, 3, 2), (256, 3, 2), (256, 3, 2)], 32),
+    "resnet32_sn": _architecture(128, [(128, 3, 1), (256, 3, 2), (256, 3, 2), (256, 3, 2)], 32, spectral_norm=True),
     "resnet64": _architecture(64, [(64, 1, 2), (128, 2, 2), (256, 2, 2), (256, 2, 2)], 64),
+    "resnet64shallow_sn_attn": _architecture(
+        64, [(64, 1, 2), (128, 1, 2), (128, 1, 2), (256, 1, 2)], 64, attention=2, spectral_norm=True
+    ),
     "resnet128": _architecture(64, [(64, 1, 2), (128, 1, 2), (128, 2, 2), (256, 2, 2), (256, 2, 2)], 128),
 }
 
@@ -52,9 +49,12 @@ def torch_shapes(name: str) -> dict[str, tuple[int, ...]]:
 
 @functools.cache
 def torch_weights(name: str) -> dict[str, np.ndarray]:
-    """The weights that the fixture was computed with; they are not stored but drawn by this rule."""
+    """The weights that the fixture was computed with; all but spectral norm's vectors are not stored but drawn."""
     weights = {}
     for i, (key, shape) in enumerate(torch_shapes(name).items()):
+        if key.endswith(("_u", "_v")):
+            weights[key] = fixture()[f"{name}/state/{key}"]
+            continue
         scale = math.sqrt(2 / math.prod(shape[1:])) if len(shape) > 1 else 0.1 * math.sqrt(2)
         draws = np.random.default_rng([int(fixture()["seed"]), i]).uniform(-1, 1, shape)
         weights[key] = (draws * scale).astype(np.float32)
@@ -67,22 +67,10 @@ def mlp_params(get: Callable[[str], np.ndarray]) -> Params:
     return {name: _dense(get, f"mlp.{2 * i}") for i, name in enumerate(layers)}
 
 
-def resnet_params(name: str) -> Params:
-    weights = torch_weights(name)
-
-    def conv(key: str) -> Params:
-        return {"kernel": jnp.asarray(weights[f"{key}.weight"].transpose(2, 3, 1, 0))}
-
-    params = {"stem": conv("conv1"), "head": _dense(weights.__getitem__, "linear")}
-    for i, stage in enumerate(ARCHITECTURES[name].stages):
-        for j in range(stage.blocks):
-            block = f"layer{i + 1}.{j}"
-            params[f"stage{i}_block{j}"] = {
-                ours: conv(f"{block}.{theirs}")
-                for ours, theirs in (("conv1", "conv1"), ("conv2", "conv2"), ("shortcut", "shortcut_conv"))
-                if f"{block}.{theirs}.weight" in weights
-            }
-    return params
+@functools.cache
+def network(name: str) -> convert.Network:
+    """One of `ARCHITECTURES` with the fixture's weights."""
+    return convert.from_torch_state_dict(torch_weights(name))
 
 
 def random_params(estimator: models.Estimator) -> Params:

@@ -1,7 +1,9 @@
 """Shipped configs cut down so that a test can train them in seconds: the same data, prior, pairing and code path."""
 
 import pathlib
+import re
 
+import tiny_data
 from ml_collections import ConfigDict
 
 import fdrl_jax
@@ -9,8 +11,11 @@ from configs import digits, gaussians
 from fdrl_jax.train import train
 
 
-def shrink(config: ConfigDict, num_steps: int = 4) -> ConfigDict:
-    """A few training steps of a small network, K = 3, everything logged and saved on the way."""
+def shrink(config: ConfigDict, num_steps: int = 4, folder: pathlib.Path | None = None) -> ConfigDict:
+    """A few training steps of a small network, K = 3, everything logged and saved on the way.
+
+    Data from files becomes a few images in the same kind of files, written to `folder`, and small in pixels.
+    """
     config = config.copy_and_resolve_references()
     config.data.batch_size = 16
     config.flow.num_steps = 3
@@ -19,6 +24,19 @@ def shrink(config: ConfigDict, num_steps: int = 4) -> ConfigDict:
         config.model.stages = ((4, 1, 1), (8, 1, 2))
     else:
         config.model.width = (8, 8)
+    if "path" in config.data:
+        assert folder is not None, "where to write the images"
+        config.data.cache = str(folder / "cache")
+        for name, group in (("data", config.data), ("prior", config.prior)):
+            if "path" in group:
+                tiny_data.write(config.data.name, folder / name)
+                group.path = str(folder / name)
+                group.part = "0/1"  # All of the few.
+        if config.data.image_size > 32:
+            config.data.image_size = 16
+            last = r"\d+(x\d+)?$"
+            spec = config.data.transform or "resize:64"
+            config.data.transform = re.sub(last, lambda m: "16x16" if m[1] else "16", spec)
     config.train.update(num_steps=num_steps, log_every=1, sample_every=num_steps, checkpoint_every=2)
     return config
 

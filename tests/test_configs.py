@@ -2,13 +2,16 @@
 
 import importlib
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
 import shrink
+from parity import ARCHITECTURES
 
 import fdrl_jax
-from configs import gaussians, points
+import main
+from configs import celeba64, cifar10, fashion_mnist, gaussians, images, points
 from fdrl_jax import builders
 
 CONFIGS = [
@@ -16,8 +19,17 @@ CONFIGS = [
     *(("gaussians", variant) for variant in gaussians.VARIANTS),
     *((name, v) for name in ("swissroll", "eight_gaussians", "twentyfive_gaussians") for v in points.VARIANTS),
 ]
+IMAGES = [
+    *(("cifar10", variant) for variant in cifar10.VARIANTS),
+    *(("celeba64", variant) for variant in celeba64.VARIANTS),
+    ("lsun_church128", None),
+    ("cat2dog64", None),
+    *(("fashion_mnist", variant) for variant in fashion_mnist.VARIANTS),
+    ("emoji64", None),
+    ("emoji_translation64", None),
+]
 # Shared by others, and no experiment by themselves.
-HELPERS = {"__init__", "points"}
+HELPERS = {"__init__", "points", "images"}
 
 
 def get(name, variant):
@@ -27,15 +39,17 @@ def get(name, variant):
 
 def test_every_file_is_in_the_list():
     files = {path.stem for path in pathlib.Path(points.__file__).parent.glob("*.py")}
-    assert files - HELPERS == {name for name, _ in CONFIGS}
+    assert files - HELPERS == {name for name, _ in CONFIGS + IMAGES}
 
 
-@pytest.mark.parametrize(("name", "variant"), CONFIGS)
+@pytest.mark.parametrize(("name", "variant"), CONFIGS + IMAGES)
 def test_builds(name, variant):
     experiment = builders.build(get(name, variant))
-    if variant is not None and name != "gaussians":
-        loss, divergence = points.PAIRINGS[variant.removeprefix("quick-").replace("quick", "lsif-chi2")]
-        assert (experiment.config["loss"], experiment.config["divergence"]) == (loss, divergence)
+    pairing = next((p for p in points.PAIRINGS if p in str(variant).replace("quick", "lsif-chi2 quick")), None)
+    if pairing is not None and variant.startswith("quick-"):
+        pairing = variant.removeprefix("quick-")
+    if pairing is not None:
+        assert (experiment.config["loss"], experiment.config["divergence"]) == points.PAIRINGS[pairing]
 
 
 @pytest.mark.parametrize(
@@ -54,7 +68,7 @@ def test_trains_and_samples_when_shrunk(name, variant, tmp_path):
     shrink.trained(shrink.shrink(get(name, variant)), tmp_path)
     model = fdrl_jax.load(tmp_path)
     samples = fdrl_jax.sample(model, 0, 3, progress=False)
-    assert samples.shape == (3, *model.experiment.dataset.event_shape)
+    assert samples.shape == (3, *model.experiment.event_shape)
     assert np.isfinite(samples).all()
 
 
@@ -76,3 +90,75 @@ def test_the_papers_settings():
         "far-fdrl": (6.0, 400, True),
     }
     assert all(c.train.num_steps == 1000 and c.data.variance == 0.1 for c in settings.values())
+
+
+# The data-dependent prior twice, exact and of low rank; each reader, transform, network and kind of prior once or more.
+@pytest.mark.parametrize(
+    ("name", "variant"),
+    [*IMAGES[:1], ("cifar10", "lr-js-no-sn"), ("cifar10", "uniform-lr-kl"), *IMAGES[len(cifar10.VARIANTS) :]],
+)
+def test_an_image_config_is_prepared_trained_resumed_and_sampled(name, variant, tmp_path, capsys):
+    config = shrink.shrink(get(name, variant), num_steps=2, folder=tmp_path)
+    path = tmp_path / "config.py"
+    path.write_text(
+        f"from ml_collections import ConfigDict\n\ndef get_config():\n    return ConfigDict({config.to_dict()})\n"
+    )
+    workdir, out = tmp_path / "run", tmp_path / "samples.npz"
+    assert main.run(["main.py", "--mode=prepare", f"--config={path}"]) == 0
+    assert f" images of {config.data.path}, " in capsys.readouterr().out
+    train = ["main.py", f"--config={path}", f"--workdir={workdir}"]
+    assert main.run(train) == 0
+    assert main.run([*train, "--config.train.num_steps=3"]) == 0
+    assert "resume at step 2 of 3" in capsys.readouterr().out
+    # The workdir alone is enough: the images are gone, and so is their cache.
+    for folder in ("cache", "data", "prior"):
+        shutil.rmtree(tmp_path / folder, ignore_errors=True)
+    assert main.run(["main.py", "--mode=sample", f"--workdir={workdir}", "--num_samples=3", f"--out={out}"]) == 0
+    samples = np.load(out)["samples"]
+    assert samples.shape == (3, config.data.image_size, config.data.image_size, config.data.channels)
+    assert np.isfinite(samples).all()
+    assert samples.std() > 0
+
+
+def test_a_low_rank_prior_is_trained_with_and_stored(tmp_path):
+    config = shrink.shrink(get("emoji64", None), folder=tmp_path)
+    config.prior.rank = 5
+    trained = shrink.trained(config, tmp_path / "run")
+    loaded = fdrl_jax.load(tmp_path / "run")
+    assert loaded.prior.basis.shape == (16 * 16 * 3, 5)
+    np.testing.assert_array_equal(
+        fdrl_jax.sample(trained, 0, 3, progress=False), fdrl_jax.sample(loaded, 0, 3, progress=False)
+    )
+
+
+def test_the_papers_image_settings():
+    # method.md, "Hyperparameters", "Data" and "Networks (Table 3)".
+    for name, variant in IMAGES:
+        c = get(name, variant)
+        if variant == "cpu":
+            continue
+        assert (c.data.batch_size, c.data.dequantize_sigma, c.ema_decay) == (64, 0.03, 0.998), name
+        assert (c.flow.num_steps, c.flow.step_size, c.flow.noise) == (100, 3.0, 1e-2), name
+        assert (c.optimizer.learning_rate, c.optimizer.b1, c.optimizer.b2) == (1e-4, 0.9, 0.999), name
+        assert tuple(c.train.num_steps - step for step in c.optimizer.decay_steps) == (20_000, 10_000), name
+        assert c.flow.kappa == (20 if c.prior.name == "ddp" else 10), name
+        ours = name in ("fashion_mnist", "emoji64", "emoji_translation64")
+        assert c.model.ratio_init == (1.0 if ours else None), name
+        assert c.data.flip == (not ours), name
+    assert get("cifar10", "uniform-lr-kl").train.num_steps == 120_000
+    assert get("cifar10", "lsif-chi2").model.spectral_norm
+    assert not get("cifar10", "lsif-chi2-no-sn").model.spectral_norm
+    assert not get("celeba64", "lr-kl").model.spectral_norm
+    assert get("celeba64", "lr-kl").data.transform == "center_crop:140,resize:64"
+    assert get("lsun_church128", None).data.transform == "resize:128x128"
+    dogs = get("cat2dog64", None)
+    assert (dogs.data.transform, dogs.model.attention, dogs.model.spectral_norm) == (
+        "resize:84x84,center_crop:64", 2, True
+    )  # fmt: skip
+    assert (dogs.train.num_steps, dogs.optimizer.decay_steps, dogs.prior.name) == (40_000, (20_000, 30_000), "dataset")
+    # The same tables as those that the authors' networks were checked with.
+    tables = {key: (n["stem"], n["stages"]) for key, n in images.NETWORKS.items()}
+    for key, architecture in (("32", "resnet32"), ("64", "resnet64"), ("128", "resnet128")):
+        assert tables[key] == (ARCHITECTURES[architecture].stem, ARCHITECTURES[architecture].stages), key
+    shallow = ARCHITECTURES["resnet64shallow_sn_attn"]
+    assert tables["64-shallow"] == (shallow.stem, shallow.stages)

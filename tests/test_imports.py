@@ -10,7 +10,8 @@ import fdrl_jax
 PACKAGE = pathlib.Path(fdrl_jax.__file__).parent
 ORDER = [
     "types", "rng", "pixels", "files", "divergences", "losses", "flow", "priors", "models", "state", "steps", "data",
-    "checkpoint", "evaluation", "pictures", "observe", "schema", "builders", "sampling", "train", "__init__",
+    "checkpoint", "convert", "evaluation", "pictures", "observe", "schema", "builders",
+    "sampling", "loading", "plan", "train", "__init__",
 ]  # fmt: skip
 
 
@@ -46,7 +47,14 @@ def test_imports_point_upwards(path):
 
 
 @pytest.mark.parametrize(
-    ("library", "owner"), [("flax", "models"), ("orbax", "checkpoint"), ("tensorboardX", "observe")]
+    ("library", "owner"),
+    [
+        ("flax", "models"),
+        ("orbax", "checkpoint"),
+        ("tensorboardX", "observe"),
+        ("safetensors", "convert"),
+        ("lmdb", "data"),
+    ],
 )
 def test_a_library_has_one_importer(library, owner):
     users = {module_of(path) for path in FILES if any(name.split(".")[0] == library for name in imports(path))}

@@ -125,7 +125,7 @@ def test_out_is_replaced_only_when_the_new_one_is_whole(digits, tmp_path, monkey
 def test_help_lists_the_flags(capsys):
     assert run("--help") == 0
     text = capsys.readouterr().out
-    for name in ("config", "mode", "workdir", *main.SAMPLE_ONLY):
+    for name in {"mode", *(name for names in main.MODES.values() for name in names)}:
         assert f"--{name}:" in text
 
 
@@ -133,6 +133,7 @@ SAMPLE = ("--mode=sample", "--workdir={points}", "--out={tmp}/s.npz")
 TRAIN = (FAR, "--workdir={tmp}/run")
 DIGITS = ("--config=configs/digits.py", "--workdir={tmp}/run")
 
+CIFAR = ("--config=configs/cifar10.py", "--workdir={tmp}/run", "--config.data.path={tmp}/nothing")
 BAD = [
     # flags
     ((), "--workdir is missing"),
@@ -142,11 +143,11 @@ BAD = [
     (("--config={tmp}/broken.py", "--workdir={tmp}/run"), "cannot be loaded: invalid syntax (broken.py, line 1)"),
     (("--config=configs/gaussians.py:far", "--workdir={tmp}/run"), "variant 'far' must be one of near-stale"),
     (("--config=configs/swissroll.py:quick-lr", "--workdir={tmp}/run"), "variant 'quick-lr' must be one of lsif-chi2"),
-    ((*TRAIN, "--mode=tran"), "--mode=tran: value should be one of <train|sample>"),
+    ((*TRAIN, "--mode=tran"), "--mode=tran: value should be one of <train|sample|prepare|plan>"),
     ((*TRAIN, "--nonsense=1"), "Unknown command line flag 'nonsense'"),
     ((*TRAIN, "nonsense"), "'nonsense' is not a flag"),
     ((*TRAIN, "--num_samples=3"), "--num_samples is a flag of --mode=sample"),
-    ((FAR, "--workdir={tmp}/broken.py"), "broken.py cannot be made (File exists)"),
+    ((FAR, "--workdir={tmp}/broken.py"), "broken.py cannot be made: "),
     ((FAR, "--workdir={tmp}/orphan"), "has checkpoints/ but no config.json"),
     ((FAR, "--workdir={points}"), "belongs to another experiment: config.data.batch_size is 16 there and 256 here"),
     (("--mode=sample", "--workdir={points}"), "--out is missing"),
@@ -154,7 +155,10 @@ BAD = [
     (("--mode=sample", "--workdir={points}", "--out={tmp}/no/s.npz"), "cannot be written: check"),
     (("--mode=sample", "--workdir={points}", "--out={tmp}/dir.npz"), "is a folder"),
     (("--mode=sample", "--workdir={tmp}/none", "--out={tmp}/s.npz"), "holds no training run"),
-    ((*SAMPLE, FAR), "--config is a flag of --mode=train"),
+    (
+        (*SAMPLE, FAR),
+        "--config is a flag of --mode=train and --mode=prepare and --mode=plan, not of --mode=sample; a run is",
+    ),
     ((*SAMPLE, "--num_samples=0"), "--num_samples=0: 0 is not a positive integer"),
     ((*SAMPLE, "--num_samples=x"), "invalid literal for int() with base 10: 'x'"),
     ((*SAMPLE, "--seed=-1"), "--seed=-1: -1 is not an integer in the range [0, 4294967295]"),
@@ -194,7 +198,19 @@ BAD = [
     ((*DIGITS, "--config.data.dequantize_sigma=-1.0"), "config.data.dequantize_sigma = -1.0 must be a finite number"),
     ((*TRAIN, "--config.prior.name=ddp"), "config.prior.scale is not a field for prior.name = 'ddp'"),
     ((*TRAIN, "--config.prior.scale=-1.0"), "config.prior.scale = -1.0 must be a finite number above 0"),
-    ((*DIGITS, "--config.prior.rank=7"), "config.prior.rank = 7 must be one of 0"),
+    ((*DIGITS, "--config.prior.rank=-1"), "config.prior.rank = -1 must be an integer of at least 0"),
+    ((*DIGITS, "--config.prior.rank=65"), "config.prior.rank = 65 is more than the 64 pixels of an image"),
+    ((*DIGITS, "--config.model.attention=4"), "config.model.attention = 4 is the stage that attention follows"),
+    (("--mode=prepare", "--workdir={tmp}/run", FAR), "--workdir is a flag of --mode=train and --mode=sample, not of"),
+    (("--mode=prepare",), "--config is missing: prepare what?"),
+    (("--mode=plan", FAR, "--flops_rate=0"), "--flops_rate=0: 0.0 is not number >= 1.0"),
+    ((*TRAIN, "--flops_rate=1e12"), "--flops_rate is a flag of --mode=plan, not of --mode=train"),
+    (CIFAR, "cannot be read (No such file or directory): config.data.path must be"),
+    ((*CIFAR, "--config.data.on_error=ignore"), "config.data.on_error = 'ignore' must be one of stop, skip"),
+    ((*CIFAR, "--config.data.transform=blur:3"), "config.data.transform = 'blur:3' has a step 'blur:3'"),
+    ((*CIFAR, "--config.data.part=3/3"), "config.data.part = '3/3' must be k/n with k < n"),
+    ((*CIFAR, "--config.data.path="), "config.data.path = '' must be a path"),
+    ((*CIFAR, "--config.prior.name=dataset"), "config.prior."),
     ((*DIGITS, "--config.prior.jitter=0.0"), "config.prior.jitter = 0.0 must be a finite number above 0"),
     ((*TRAIN, "--config.model.name=unet"), "config.model.name = 'unet' must be one of mlp, resnet"),
     ((*TRAIN, "--config.model.width=(64,-1)"), "config.model.width = (64, -1) must be a tuple of layer widths"),

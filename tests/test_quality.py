@@ -9,6 +9,7 @@ from sklearn.svm import SVC
 import fdrl_jax
 from configs import digits, gaussians
 from configs.points import PAIRINGS, points_config
+from fdrl_jax import builders
 from fdrl_jax.evaluation import precision_recall, sliced_wasserstein
 from fdrl_jax.pixels import to_float
 
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.slow
 def test_digits(tmp_path):
     model = shrink.trained(digits.get_config(), tmp_path)
     samples = fdrl_jax.sample(model, 0, 1024, progress=False)
-    data = to_float(model.experiment.dataset.examples)
+    data = to_float(builders.dataset(model.experiment).examples)
     precision, recall = precision_recall(data, samples, k=3)
     assert precision >= 0.84
     assert recall >= 0.84
@@ -44,6 +45,6 @@ def test_swissroll_quick(pairing, tmp_path):
     model = shrink.trained(points_config("swissroll", f"quick-{pairing}"), tmp_path)
     samples = fdrl_jax.sample(model, 0, 5000, progress=False)
     # Steps beyond training: points that the model has not seen.
-    fresh = [model.experiment.dataset.batch(0, 10**8 + i, 5000) for i in range(10)]
+    fresh = [builders.dataset(model.experiment).batch(0, 10**8 + i, 5000) for i in range(10)]
     floor = np.mean([sliced_wasserstein(a, b) for a, b in zip(fresh[::2], fresh[1::2], strict=True)])
     assert np.mean([sliced_wasserstein(samples, x) for x in fresh]) <= 2.5 * floor

@@ -1,5 +1,6 @@
 """The compiled calls: the authors' trainings step for step, and what a step does, seen through linear estimators."""
 
+import collections
 import dataclasses
 
 import jax
@@ -7,11 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.extend import core
 from parity import assert_close, fixture, mlp_params, random_params, torch_weights
 
-from fdrl_jax import flow, models, priors, rng, state, steps
+from fdrl_jax import checkpoint, flow, models, priors, rng, state, steps
 from fdrl_jax.divergences import DIVERGENCES
 from fdrl_jax.losses import LOSSES, PARAMETERISATION
+from fdrl_jax.types import InputError
 
 ROOT = jax.random.key(2)
 
@@ -240,6 +243,146 @@ def test_metrics_of_a_network_are_finite_float32_scalars(module, precision, loss
     assert set(metrics) == {"loss", "ratio_data", "ratio_flow", "grad_norm"}
     assert all(x.dtype == jnp.float32 and x.shape == () and jnp.isfinite(x) for x in metrics.values())
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves((current.params, current.ema_params)))
+
+
+# --- spectral norm ---
+
+
+def normed(attention=0, parameterisation="ratio", optimizer=None):
+    """Estimator, optimiser and first state of a small image network."""
+    module = models.ResNet(8, (models.Stage(8, 1, 2),), attention=attention)
+    estimator = models.estimator(module, (4, 4, 1), parameterisation, spectral_norm=True)
+    optimizer = optimizer or optax.sgd(0.0)
+    params = random_params(estimator)
+    vectors = estimator.init_spectral(jax.random.key(5), params)
+    return estimator, optimizer, state.create_state(params, optimizer, vectors)
+
+
+def images(count, seed=0):
+    return jnp.asarray(np.random.default_rng(seed).uniform(-1, 1, (count, 4, 4, 1)), jnp.float32)
+
+
+def copy(tree):
+    """Of what the training step donates."""
+    return jax.tree.map(jnp.copy, tree)
+
+
+def test_the_vectors_advance_by_one_power_iteration_a_step():
+    estimator, optimizer, current = normed(optimizer=optax.sgd(1e-2))
+    train_step = steps.make_train_step(recipe(estimator), optimizer)
+    for i in range(3):
+        expected = estimator.advance_spectral(current.params, current.spectral)
+        current, _ = train_step(current, Injected(images(4, i)), ROOT, images(4, 10 + i))
+        jax.tree.map(assert_close, current.spectral, expected)
+        after = estimator.advance_spectral(current.params, current.spectral)
+        moved = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), after, current.spectral)
+        assert max(jax.tree.leaves(moved)) > 1e-3  # Another one would have shown.
+
+
+def test_flow_and_loss_take_the_weights_normalised_by_the_new_vectors():
+    estimator, optimizer, current = normed(attention=1)
+    train = recipe(estimator, step_size=3.0)
+    effective = estimator.effective(current.params, estimator.advance_spectral(current.params, current.spectral))
+    keys = rng.per_sample(ROOT, 8)
+    x_q = flow.simulate(keys, images(8), num_steps=5, **train.dynamics(effective))
+    o_p, o_q = estimator.apply(effective, images(8, 1)), estimator.apply(effective, x_q)
+    _, metrics = steps.make_train_step(train, optimizer)(current, Injected(images(8)), ROOT, images(8, 1))
+    assert float(metrics["ratio_flow"]) == pytest.approx(float(o_q.mean()), rel=1e-5)
+    assert float(metrics["ratio_data"]) == pytest.approx(float(o_p.mean()), rel=1e-5)
+    assert float(metrics["loss"]) == pytest.approx(float((o_p**2).mean() / 2 - o_q.mean()), rel=1e-5)
+
+
+def test_the_update_goes_through_the_spectral_norm():
+    # The chain rule by hand: with C the gradient at W / s, that at W is C / s - <C, W> / s^2 u v^T, s = u^T W v.
+    estimator, optimizer, current = normed(optimizer=optax.sgd(1.0))
+    params, x_q, x_p = copy(current.params), images(8), images(8, 1)
+    vectors = estimator.advance_spectral(params, current.spectral)
+
+    def loss(effective):
+        return (estimator.apply(effective, x_p) ** 2).mean() / 2 - estimator.apply(effective, x_q).mean()
+
+    at_effective = jax.grad(loss)(estimator.effective(params, vectors))
+    train_step = steps.make_train_step(recipe(estimator, guided=False), optimizer)
+    after, _ = train_step(current, Injected(x_q), ROOT, x_p)
+    update = jax.tree.map(lambda old, new: np.asarray(old - new, np.float64), params, after.params)
+    for block, layer in [("stem", None), ("stage0_block0", "conv1"), ("stage0_block0", "shortcut"), ("head", None)]:
+
+        def kernel(tree, block=block, layer=layer):
+            return (tree[block] if layer is None else tree[block][layer])["kernel"]
+
+        W, C, actual = (
+            np.asarray(kernel(tree), np.float64).reshape(-1, kernel(tree).shape[-1]).T
+            for tree in (params, at_effective, update)
+        )
+        u, v = (np.asarray(kernel(vectors)[x], np.float64) for x in "uv")
+        s = u @ W @ v
+        assert_close(actual, C / s - (C * W).sum() / s**2 * np.outer(u, v), 1e-4)
+    assert_close(update["head"]["bias"], at_effective["head"]["bias"])
+
+
+def test_weights_are_normalised_outside_the_flows_loop():
+    def primitives(spectral_norm):
+        """How often each occurs in the whole step, and in the body of its only scan."""
+        estimator, optimizer, current = normed()
+        current = current if spectral_norm else dataclasses.replace(current, spectral={})
+        train_step = steps.make_train_step(recipe(estimator), optimizer)
+        equations = list(_equations(jax.make_jaxpr(train_step)(current, Injected(images(4)), ROOT, images(4)).jaxpr))
+        (scan,) = [equation for equation in equations if equation.primitive.name == "scan"]
+        return [
+            collections.Counter(equation.primitive.name for equation in some)
+            for some in (equations, _equations(scan.params["jaxpr"].jaxpr))
+        ]
+
+    (plain, plain_body), (normalised, body) = primitives(False), primitives(True)
+    assert body == plain_body
+    assert body["conv_general_dilated"] > 0
+    # Two products for the power iteration, one each for flow and loss, and the latter's gradient; for five kernels.
+    assert normalised["dot_general"] - plain["dot_general"] >= 5 * 4
+
+
+def _equations(jaxpr):
+    for eqn in jaxpr.eqns:
+        yield eqn
+        for inner in core.jaxprs_in_params(eqn.params):
+            yield from _equations(inner)
+
+
+def test_trained_weights_keep_a_spectral_norm_near_one():
+    # At a small rate, so that one power iteration a step keeps up.
+    estimator, optimizer, current = normed(attention=1, optimizer=state.adam(optax.constant_schedule(1e-4), 0.9, 0.999))
+    train_step = steps.make_train_step(recipe(estimator), optimizer)
+    for i in range(150):
+        current, _ = train_step(current, Injected(images(4, i)), ROOT, images(4, 1000 + i))
+    norms = [
+        np.linalg.norm(np.asarray(leaf).reshape(-1, leaf.shape[-1]), 2)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(estimator.effective(current.params, current.spectral))
+        if path[-1].key == "kernel"
+    ]
+    assert len(norms) == 9
+    np.testing.assert_allclose(norms, 1, rtol=0.02)
+
+
+@pytest.mark.parametrize("spectral_norm", [False, True])
+def test_a_state_survives_its_checkpoint(spectral_norm, tmp_path):
+    estimator, optimizer, current = normed(optimizer=optax.sgd(1e-2))
+    current = dataclasses.replace(current, spectral=current.spectral if spectral_norm else {})
+    current, _ = steps.make_train_step(recipe(estimator), optimizer)(current, Injected(images(4)), ROOT, images(4))
+    with checkpoint.Checkpoints(tmp_path, keep=1) as checkpoints:
+        checkpoints.save(1, current)
+    with checkpoint.Checkpoints(tmp_path) as checkpoints:
+        restored = checkpoints.restore(1, jax.eval_shape(lambda: current))
+    assert jax.tree.structure(restored) == jax.tree.structure(current)
+    assert bool(restored.spectral) is spectral_norm
+    jax.tree.map(np.testing.assert_array_equal, restored, current)
+
+
+def test_a_checkpoint_without_vectors_is_not_of_a_network_with_spectral_norm(tmp_path):
+    _, _, current = normed()
+    with checkpoint.Checkpoints(tmp_path, keep=1) as checkpoints:
+        checkpoints.save(1, dataclasses.replace(current, spectral={}))
+    message = r"spectral\.head\.kernel\.u is absent there"
+    with checkpoint.Checkpoints(tmp_path) as checkpoints, pytest.raises(InputError, match=message):
+        checkpoints.restore(1, current)
 
 
 # --- state ---

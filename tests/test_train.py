@@ -11,7 +11,7 @@ from PIL import Image
 from tensorboardX.proto import event_pb2
 
 import fdrl_jax
-from fdrl_jax import checkpoint, losses, sampling
+from fdrl_jax import builders, checkpoint, losses, sampling
 from fdrl_jax.train import train
 
 
@@ -115,10 +115,10 @@ def test_divergence_names_the_step_and_keeps_the_last_good_checkpoint(tmp_path):
     config.train.log_every = 4
     config.train.checkpoint_every = 4
 
-    original = type(good.experiment.dataset).batch
+    original = type(builders.dataset(good.experiment)).batch
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            type(good.experiment.dataset),
+            type(builders.dataset(good.experiment)),
             "batch",
             lambda self, seed, step, size: original(self, seed, step, size) * np.float32(np.nan if step >= 3 else 1),
         )

@@ -16,6 +16,9 @@ from jaxtyping import Array, Key
 from fdrl_jax.models.mlp import MLP as MLP
 from fdrl_jax.models.resnet import ResNet as ResNet
 from fdrl_jax.models.resnet import Stage as Stage
+from fdrl_jax.models.spectral import Spectral as Spectral
+from fdrl_jax.models.spectral import init as _init_spectral
+from fdrl_jax.models.spectral import normalise, power_iteration
 from fdrl_jax.types import Output, Parameterisation, Params, Particles, RatioFn
 
 
@@ -25,16 +28,33 @@ class Estimator:
 
     Attributes:
       init: key -> parameters, float32.
-      apply: (parameters, particles [batch, *event]) -> outputs, float32 [batch].
+      apply: (effective parameters, particles [batch, *event]) -> outputs, float32 [batch].
       parameterisation: what the output is.
+      spectral_norm: whether `effective` divides the weights by their largest singular values.
     """
 
     init: Callable[[Key[Array, ""]], Params]
     apply: Callable[[Params, Particles], Output]
     parameterisation: Parameterisation
+    spectral_norm: bool = False
+
+    def init_spectral(self, key: Key[Array, ""], params: Params) -> Spectral:
+        """The vectors of the spectral norm before training; {} without it. See `models.spectral`."""
+        return _init_spectral(key, params) if self.spectral_norm else {}
+
+    def advance_spectral(self, params: Params, spectral: Spectral) -> Spectral:
+        """The vectors after one power iteration on `params`."""
+        return power_iteration(params, spectral)
+
+    def effective(self, params: Params, spectral: Spectral) -> Params:
+        """What `apply` takes, from the parameters that are trained: `params` itself without spectral norm.
+
+        Computed once for a whole flow. Differentiable in `params`.
+        """
+        return normalise(params, spectral)
 
     def ratio_fn(self, params: Params) -> RatioFn:
-        """The estimator at `params`, as the flow takes it."""
+        """The estimator at effective parameters `params`, as the flow takes it."""
         return lambda x: self.apply(params, x)
 
 
@@ -43,6 +63,7 @@ def estimator(
     event_shape: tuple[int, ...],
     parameterisation: Parameterisation,
     precision: Literal["float32", "bf16"] = "float32",
+    spectral_norm: bool = False,
 ) -> Estimator:
     """Wrap a Linen module.
 
@@ -51,6 +72,7 @@ def estimator(
       event_shape: of one example, for initialisation.
       parameterisation: whether the module's output is r or log r.
       precision: "bf16" runs the network in bfloat16; parameters and outputs stay float32.
+      spectral_norm: of every kernel.
     """
 
     def init(key: Key[Array, ""]) -> Params:
@@ -62,7 +84,7 @@ def estimator(
             x = x.astype(jnp.bfloat16)
         return jnp.asarray(module.apply({"params": params}, x), jnp.float32)
 
-    return Estimator(init, apply, parameterisation)
+    return Estimator(init, apply, parameterisation, spectral_norm)
 
 
 def head_bias(ratio_init: float | None, parameterisation: Parameterisation) -> float | None:

@@ -47,13 +47,18 @@ class Dense(nn.Module):
 
 
 class Conv(nn.Module):
-    """A square convolution without bias, zero padding k // 2: [batch, h, w, in] -> [batch, h/s, w/s, features]."""
+    """A square convolution, zero padding k // 2: [batch, h, w, in] -> [batch, h/s, w/s, features]."""
 
     features: int
     size: int = 3
     stride: int = 1
+    use_bias: bool = False
 
     @nn.compact
     def __call__(self, x: Float[Array, "batch h w c"]) -> Float[Array, "batch h2 w2 features"]:
         shape = (self.size, self.size, x.shape[-1], self.features)
-        return conv2d(x, self.param("kernel", uniform_fan_in, shape, math.prod(shape[:3])), self.stride)
+        fan_in = math.prod(shape[:3])
+        x = conv2d(x, self.param("kernel", uniform_fan_in, shape, fan_in), self.stride)
+        if self.use_bias:
+            x = x + self.param("bias", uniform_fan_in, (self.features,), fan_in)[None, None, None]
+        return x

@@ -5,8 +5,9 @@ from typing import NamedTuple
 import flax.linen as nn
 from jaxtyping import Array, Float
 
+from fdrl_jax.models.attention import Attention
 from fdrl_jax.models.layers import Conv, Dense, leaky_relu
-from fdrl_jax.types import Output
+from fdrl_jax.types import InputError, Output
 
 
 class Stage(NamedTuple):
@@ -42,16 +43,25 @@ class ResNet(nn.Module):
       stem: channels of the stem.
       stages: the stage table, from the image to the head.
       head_bias: what the head's bias starts at; None as PyTorch does.
+      attention: the stage, counted from 1, that self-attention follows; 0 for none.
+
+    Raises:
+      InputError: there is no such stage.
     """
 
     stem: int
     stages: tuple[Stage, ...]
     head_bias: float | None = None
+    attention: int = 0
 
     @nn.compact
     def __call__(self, x: Float[Array, "batch h w c"]) -> Output:
+        if not 0 <= self.attention <= len(self.stages):
+            raise InputError(f"attention = {self.attention} must be 0 (none) or a stage, 1 to {len(self.stages)}")
         x = leaky_relu(Conv(self.stem, name="stem")(x))
         for i, stage in enumerate(self.stages):
             for j in range(stage.blocks):
                 x = Block(stage.width, stage.stride if j == 0 else 1, name=f"stage{i}_block{j}")(x)
+            if self.attention == i + 1:
+                x = Attention(name="attention")(x)
         return Dense(1, self.head_bias, name="head")(x.mean(axis=(1, 2)))[:, 0]

@@ -6,8 +6,16 @@ to a compiled function; shapes and scalars are static.
 
 from typing import Protocol, runtime_checkable
 
+from fdrl_jax.priors.drawn import Drawn as Drawn
+from fdrl_jax.priors.empirical import Empirical as Empirical
 from fdrl_jax.priors.gaussian import Gaussian as Gaussian
 from fdrl_jax.priors.gaussian import fit_gaussian as fit_gaussian
+from fdrl_jax.priors.low_rank import LowRankGaussian as LowRankGaussian
+from fdrl_jax.priors.low_rank import fit_low_rank as fit_low_rank
+from fdrl_jax.priors.placement import HostGaussian as HostGaussian
+from fdrl_jax.priors.placement import device_memory as device_memory
+from fdrl_jax.priors.placement import place as place
+from fdrl_jax.priors.placement import placement as placement
 from fdrl_jax.priors.simple import Normal as Normal
 from fdrl_jax.priors.simple import Uniform as Uniform
 from fdrl_jax.types import Keys, Particles

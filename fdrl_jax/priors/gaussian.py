@@ -8,6 +8,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from fdrl_jax import rng
+from fdrl_jax.priors.cholesky import cholesky_in_place
+from fdrl_jax.priors.covariance import moments
+from fdrl_jax.priors.streaming import Examples
 from fdrl_jax.types import InputError, Keys, Particles
 
 
@@ -22,8 +25,8 @@ class Gaussian:
       clip: None draws from the Gaussian itself.
     """
 
-    mean: Float[Array, "*event"]
-    factor: Float[Array, "d d"]
+    mean: Float[Array | np.ndarray, "*event"]
+    factor: Float[Array | np.ndarray, "d d"]
     clip: float | None = field(default=1.0, metadata={"static": True})
 
     @property
@@ -35,34 +38,32 @@ class Gaussian:
         z = rng.normal(keys, (self.mean.size,))
         # HIGHEST: by default a TPU multiplies in bfloat16, which loses the small eigenvalues.
         flat = jnp.matmul(z, self.factor.T, precision=jax.lax.Precision.HIGHEST)
-        x = self.mean[None] + flat.reshape(-1, *self.mean.shape)
+        x = jnp.add(self.mean[None], flat.reshape(-1, *self.event_shape))
         return x if self.clip is None else jnp.clip(x, -self.clip, self.clip)
 
 
-def fit_gaussian(data: Float[np.ndarray, "n *event"], jitter: float = 1e-4, clip: float | None = 1.0) -> Gaussian:
+def fit_gaussian(data: Examples, jitter: float = 1e-4, clip: float | None = 1.0, progress: bool = False) -> Gaussian:
     """The exact maximum-likelihood Gaussian of `data`, plus `jitter` on the covariance's diagonal.
 
-    Mean, biased covariance (divided by n) + jitter I, and its Cholesky factor, all in float64 and
-    rounded to float32 at the end.
+    Mean, biased covariance (divided by n) + jitter I, and its Cholesky factor, in one pass over the data and with
+    one [D, D] array in memory. Mean and factor are numpy arrays, to be put where they are used: `priors.place`.
 
     Args:
-      data: training examples, pixels in [-1, 1], neither flipped nor dequantised.
+      data: training examples [n, *event], uint8 pixels or floats in [-1, 1], neither flipped nor dequantised; anything
+        that can be sliced, a memory map for one.
       jitter: keeps the factorisation possible where a pixel never changes.
       clip: see `Gaussian`.
+      progress: show progress bars.
 
     Raises:
       InputError: no examples, non-finite values, or a covariance that is not positive definite.
     """
-    if not data.size or not np.isfinite(data).all():
-        raise InputError(f"the Gaussian prior cannot be fitted: data of shape {data.shape} is empty or not finite")
-    flat = np.asarray(data, np.float64).reshape(len(data), -1)
-    mean = flat.mean(axis=0)
-    centred = flat - mean
-    covariance = centred.T @ centred / len(flat) + jitter * np.eye(flat.shape[1])
+    mean, factor = moments(data, progress=progress)
+    factor[np.diag_indices_from(factor)] += jitter
     try:
-        factor = np.linalg.cholesky(covariance)
+        cholesky_in_place(factor, progress=progress)
     except np.linalg.LinAlgError:
         raise InputError(
             f"the covariance of the data is not positive definite with prior.jitter = {jitter}: use a larger jitter"
         ) from None
-    return Gaussian(jnp.asarray(mean.reshape(data.shape[1:]), jnp.float32), jnp.asarray(factor, jnp.float32), clip)
+    return Gaussian(mean.reshape(data.shape[1:]).astype(np.float32), factor, clip)

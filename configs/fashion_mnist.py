@@ -1,0 +1,45 @@
+"""Fashion-MNIST, padded to 32x32: 60,000 photographs of clothes. Not in the paper.
+
+    python main.py --config=configs/fashion_mnist.py:cpu --workdir=runs/fashion
+    python main.py --config=configs/fashion_mnist.py --workdir=runs/fashion-full
+
+Data: the IDX files of https://github.com/zalandoresearch/fashion-mnist in data/fashion_mnist. On Debian and Ubuntu,
+`apt-get install dataset-fashion-mnist` puts them where --config.data.path=/usr/share/datasets/fashion-mnist finds them.
+
+Variants:
+
+    full  the paper's CIFAR-10 recipe, for a GPU, starting at r = 1. Not run
+    cpu   a small network, K = 10, a rate ten times higher, 8,000 steps
+"""
+
+from ml_collections import ConfigDict
+
+from configs.images import DDP, check_variant, image_config
+
+VARIANTS = ("full", "cpu")
+
+
+def get_config(variant: str = "full") -> ConfigDict:
+    check_variant(variant, VARIANTS)
+    config = image_config(
+        pairing="lsif-chi2",
+        data=dict(
+            name="idx",
+            path="data/fashion_mnist",
+            split="train",
+            image_size=32,
+            channels=1,
+            transform="pad:32",
+            flip=False,  # Shoes all point the same way.
+        ),
+        prior=DDP,
+        network="32",
+        ratio_init=1.0,
+    )
+    if variant == "cpu":
+        config.ema_decay = 0.995
+        config.model.update(stem=16, stages=((32, 1, 2), (64, 1, 2), (64, 2, 2)))
+        config.flow.update(num_steps=10, kappa=2)
+        config.optimizer.update(learning_rate=1e-3, decay_steps=(6_000, 7_000))
+        config.train.update(num_steps=8_000, log_every=50, sample_every=500, checkpoint_every=500)
+    return config

@@ -1,0 +1,16 @@
+"""From a config to the objects it describes: the only reader of configs."""
+
+from fdrl_jax.builders.datasets import cache_root as cache_root
+from fdrl_jax.builders.datasets import data_source as data_source
+from fdrl_jax.builders.datasets import dataset as dataset
+from fdrl_jax.builders.datasets import prior_source as prior_source
+from fdrl_jax.builders.datasets import sources as sources
+from fdrl_jax.builders.experiment import Experiment as Experiment
+from fdrl_jax.builders.experiment import build as build
+from fdrl_jax.builders.experiment import normalise as normalise
+from fdrl_jax.builders.priors import abstract_prior as abstract_prior
+from fdrl_jax.builders.priors import fit_prior as fit_prior
+from fdrl_jax.builders.priors import load_prior as load_prior
+from fdrl_jax.builders.priors import place_prior as place_prior
+from fdrl_jax.builders.priors import prior_arrays as prior_arrays
+from fdrl_jax.builders.priors import prior_placement as prior_placement

@@ -1,0 +1,104 @@
+"""From a config to the data it names."""
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from fdrl_jax import data
+from fdrl_jax.builders.experiment import Experiment, data_transform
+from fdrl_jax.types import InputError
+
+
+def dataset(experiment: Experiment, progress: bool = True) -> data.Dataset:
+    """The training examples; images in files are prepared first, where that was not done yet.
+
+    Raises:
+      InputError: files are missing or damaged (see `data.prepare`), or there are fewer images than a batch.
+    """
+    config = experiment.config["data"]
+    match config["name"]:
+        case "digits":
+            images = data.digits(config["flip"])
+        case "gaussian":
+            return data.gaussian(config["mean"], config["variance"])
+        case "swissroll":
+            return data.swissroll()
+        case "eight_gaussians":
+            return data.eight_gaussians()
+        case "twentyfive_gaussians":
+            return data.twentyfive_gaussians()
+        case _:
+            source = data_source(experiment)
+            assert source is not None
+            _check_batch(config, len(source.reader))
+            images = data.ArrayDataset(data.prepare(source, cache_root(config), progress).images, config["flip"])
+    _check_batch(config, len(images.examples))
+    return images
+
+
+def _check_batch(config: Mapping[str, Any], examples: int) -> None:
+    if examples < config["batch_size"]:
+        raise InputError(
+            f"config.data.batch_size = {config['batch_size']} is more than the {examples} examples of data set "
+            f"{config['name']!r}{' in ' + config['path'] if 'path' in config else ''}: use a smaller batch"
+        )
+
+
+def data_source(experiment: Experiment) -> data.Source | None:
+    """The files behind the data, or None where it is not read from files.
+
+    Raises:
+      InputError: the files are not there.
+    """
+    config = experiment.config["data"]
+    return _source(config, config["path"], config["part"]) if "path" in config else None
+
+
+def prior_source(experiment: Experiment) -> data.Source | None:
+    """The files behind the prior, where it is a second set of images: read and transformed like the data.
+
+    Raises:
+      InputError: the files are not there.
+    """
+    prior = experiment.config["prior"]
+    return _source(experiment.config["data"], prior["path"], prior["part"]) if prior["name"] == "dataset" else None
+
+
+def sources(experiment: Experiment) -> list[data.Source]:
+    """All files behind an experiment.
+
+    Raises:
+      InputError: files are not there.
+    """
+    return [source for source in (data_source(experiment), prior_source(experiment)) if source is not None]
+
+
+def cache_root(config: Mapping[str, Any]) -> pathlib.Path:
+    """Where a data set's images are prepared."""
+    return pathlib.Path(config["cache"]).expanduser()
+
+
+def _source(config: Mapping[str, Any], path: str, part: str) -> data.Source:
+    readers, transform = data.readers, data_transform(config)
+    reader: data.readers.Reader
+    match config["name"]:
+        case "cifar10":
+            reader = readers.cifar10(path, config["split"])
+        case "celeba":
+            reader = readers.celeba(path, config["split"])
+        case "lsun":
+            reader = readers.lsun(path)
+        case "folder":
+            reader = readers.folder(path)
+        case "idx":
+            reader = readers.idx(path, config["split"])
+        case "arrays":
+            reader = readers.arrays(path)
+        case "tfds":
+            reader = readers.tfds(path, config["split"])
+        case name:
+            raise AssertionError(name)  # schema.check let through a name without a branch here.
+    first, n = map(int, part.split("/"))
+    if n > 1:
+        reader = data.EveryNth(reader, first, n)
+    return data.Source(config["name"], path, reader, transform, config["on_error"])

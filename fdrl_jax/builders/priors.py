@@ -1,0 +1,140 @@
+"""From a config to the prior it names: fitted, or from what a run stored of it."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fdrl_jax import data, priors
+from fdrl_jax.builders.datasets import cache_root, prior_source
+from fdrl_jax.builders.experiment import Experiment
+from fdrl_jax.types import InputError
+
+
+def fit_prior(experiment: Experiment, dataset: data.Dataset, progress: bool = True) -> priors.Prior:
+    """The config's prior, fitted to the data where there is something to fit.
+
+    Raises:
+      InputError: see `priors.fit_gaussian`, `priors.fit_low_rank` and, for a data set of its own, `data.prepare`.
+    """
+    config, prior = experiment.config, experiment.config["prior"]
+    if prior["name"] == "ddp":
+        assert isinstance(dataset, data.ArrayDataset)  # _check_fit made sure.
+        if prior["rank"]:
+            return priors.fit_low_rank(dataset.examples, prior["rank"], prior["jitter"], progress=progress)
+        return priors.fit_gaussian(dataset.examples, prior["jitter"], progress=progress)
+    if prior["name"] == "dataset":
+        source = prior_source(experiment)
+        assert source is not None
+        return _empirical(config["data"], data.prepare(source, cache_root(config["data"]), progress).images)
+    return _simple_prior(experiment)
+
+
+def place_prior(prior: priors.Prior) -> tuple[priors.Prior | priors.HostGaussian, str]:
+    """A prior where its size asks for it, and that place in words, for the log.
+
+    One device holds it where it can; several share it where one cannot; else the host draws from it ahead of time.
+    """
+    if not isinstance(prior, (priors.Gaussian, priors.LowRankGaussian)):
+        return prior, ""
+    devices = jax.local_devices()
+    large = prior.factor if isinstance(prior, priors.Gaussian) else prior.basis
+    where, used = prior_placement(large.nbytes)
+    what = f"prior: {large.nbytes / 2**20:,.0f} MiB, {where}"
+    if isinstance(prior, priors.LowRankGaussian):
+        what += f", rank {large.shape[1]} with {prior.variance_kept():.2%} of the variance"
+    return priors.place(prior, devices[:used]), what
+
+
+def prior_placement(num_bytes: int) -> tuple[str, int]:
+    """Where a prior of that size goes, in words, and on how many devices."""
+    devices = jax.local_devices()
+    memory = priors.device_memory(devices[0])
+    match priors.placement(num_bytes, memory, len(devices)):
+        case "replicated":
+            return f"on one device (of {memory / 2**30:,.0f} GiB)", 1
+        case "sharded":
+            return f"spread over {len(devices)} devices (of {memory / 2**30:,.0f} GiB each)", len(devices)
+    return f"on the host, drawn ahead of time (a device has {memory / 2**30:,.0f} GiB)", 1
+
+
+def abstract_prior(experiment: Experiment) -> priors.Prior:
+    """The config's prior with shapes and dtypes in place of arrays. Images that are not here count as one."""
+    prior, shape = experiment.config["prior"], experiment.event_shape
+    size = math.prod(shape)
+
+    def array(*shape: int, dtype: Any = jnp.float32) -> Any:
+        return jax.ShapeDtypeStruct(shape, dtype)
+
+    if prior["name"] == "ddp":
+        if prior["rank"]:
+            return priors.LowRankGaussian(array(*shape), array(size, prior["rank"]), array(*shape))
+        return priors.Gaussian(array(*shape), array(size, size))
+    if prior["name"] == "dataset":
+        try:
+            source = prior_source(experiment)
+            count = 1 if source is None else len(source.reader)
+        except InputError:
+            count = 1
+        config = experiment.config["data"]
+        return priors.Empirical(array(count, *shape, dtype=jnp.uint8), config["dequantize_sigma"], config["flip"])
+    return _simple_prior(experiment)
+
+
+def _simple_prior(experiment: Experiment) -> priors.Prior:
+    prior, shape = experiment.config["prior"], experiment.event_shape
+    return priors.Normal(shape, prior["scale"]) if prior["name"] == "normal" else priors.Uniform(shape)
+
+
+def _empirical(config: Mapping[str, Any], images: np.ndarray) -> priors.Empirical:
+    return priors.Empirical(jnp.asarray(images), config["dequantize_sigma"], config["flip"])
+
+
+def prior_arrays(prior: priors.Prior) -> dict[str, np.ndarray]:
+    """What of a prior must be stored: nothing for one that the config describes completely."""
+    match prior:
+        case priors.Gaussian():
+            names: tuple[str, ...] = ("mean", "factor")
+        case priors.LowRankGaussian():
+            names = ("mean", "basis", "residual")
+        case priors.Empirical():
+            names = ("images",)
+        case _:
+            names = ()
+    return {name: np.asarray(getattr(prior, name)) for name in names}
+
+
+def load_prior(experiment: Experiment, arrays: Mapping[str, np.ndarray]) -> priors.Prior:
+    """The prior of a run from its config and stored arrays.
+
+    Raises:
+      InputError: arrays are missing, not finite, or do not have the shape of the data.
+    """
+    prior, shape = experiment.config["prior"], experiment.event_shape
+    size = math.prod(shape)
+    if prior["name"] == "dataset":
+        images = arrays.get("images")
+        if images is None or images.dtype != np.uint8 or images.shape[1:] != shape or not len(images):
+            found = "nothing" if images is None else f"{images.dtype} {images.shape}"
+            raise InputError(f"the stored prior has {found} as 'images', not uint8 (n, {shape}): restore prior.npz")
+        return _empirical(experiment.config["data"], images)
+    if prior["name"] != "ddp":
+        return _simple_prior(experiment)
+    if prior["rank"]:
+        return priors.LowRankGaussian(
+            **_floats(arrays, {"mean": shape, "basis": (size, prior["rank"]), "residual": shape})
+        )
+    return priors.Gaussian(**_floats(arrays, {"mean": shape, "factor": (size, size)}))
+
+
+def _floats(arrays: Mapping[str, np.ndarray], wanted: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    for name, shape in wanted.items():
+        if name not in arrays or arrays[name].shape != shape or arrays[name].dtype != np.float32:
+            found = f"{arrays[name].dtype} {arrays[name].shape}" if name in arrays else "nothing"
+            raise InputError(f"the stored prior has {found} as {name!r}, not float32 {shape}: restore prior.npz")
+        if not np.isfinite(arrays[name]).all():
+            raise InputError(f"the stored prior has values in {name!r} that are not finite: restore prior.npz")
+    return {name: arrays[name] for name in wanted}

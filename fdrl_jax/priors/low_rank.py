@@ -1,0 +1,166 @@
+"""The data-dependent prior in r directions and a standard deviation for each pixel: r/D of the exact one's size."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Float32, Float64
+
+from fdrl_jax import rng
+from fdrl_jax.priors import streaming
+from fdrl_jax.priors.streaming import Examples
+from fdrl_jax.types import InputError, Keys, Particles
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class LowRankGaussian:
+    """N(mean, basis basis^T + diag(residual^2)), its draws clipped to [-clip, clip].
+
+    Attributes:
+      mean: [*event] float32.
+      basis: leading principal axes of the flattened event, each times its standard deviation, the largest first;
+        [D, r] float32.
+      residual: standard deviation of what is left in each pixel, [*event] float32.
+      clip: None draws from the Gaussian itself.
+    """
+
+    mean: Float[Array | np.ndarray, "*event"]
+    basis: Float[Array | np.ndarray, "d r"]
+    residual: Float[Array | np.ndarray, "*event"]
+    clip: float | None = field(default=1.0, metadata={"static": True})
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        return self.mean.shape
+
+    def sample(self, keys: Keys) -> Particles:
+        """Draws [batch, *event] float32, one a key."""
+        directions, pixels = (jax.vmap(jax.random.fold_in, (0, None))(keys, i) for i in range(2))
+        z = rng.normal(directions, (self.basis.shape[1],))
+        # HIGHEST: by default a TPU multiplies in bfloat16, which loses the small eigenvalues.
+        flat = jnp.matmul(z, self.basis.T, precision=jax.lax.Precision.HIGHEST)
+        left = jnp.multiply(self.residual[None], rng.normal(pixels, self.event_shape))
+        x = jnp.add(self.mean[None], flat.reshape(-1, *self.event_shape) + left)
+        return x if self.clip is None else jnp.clip(x, -self.clip, self.clip)
+
+    def variance_kept(self) -> float:
+        """Share of the total variance, jitter included, that lies in the basis."""
+        kept, left = (float(np.square(x, dtype=np.float64).sum()) for x in (self.basis, self.residual))
+        return kept / (kept + left) if kept else 0.0
+
+
+def fit_low_rank(
+    data: Examples,
+    rank: int,
+    jitter: float = 1e-4,
+    clip: float | None = 1.0,
+    seed: int = 0,
+    progress: bool = False,
+    power: int = 2,
+) -> LowRankGaussian:
+    """The `rank` leading principal axes of `data`, and the exact variance of each pixel.
+
+    A randomised range finder with `power` power iterations (Halko, Martinsson and Tropp, 2011, arXiv 0909.4061,
+    Algorithms 4.3 and 5.5), each step a pass over the data: `power` + 2 passes, no [D, D] array, and in memory three
+    arrays a little larger than the basis and a block of examples.
+
+    Args:
+      data: training examples [n, *event], uint8 pixels or floats in [-1, 1], neither flipped nor dequantised; anything
+        that can be sliced, a memory map for one.
+      rank: r, the columns of the basis.
+      jitter: added to the variance of each pixel, as in `fit_gaussian`.
+      clip: see `LowRankGaussian`.
+      seed: of the range finder.
+      progress: show progress bars.
+      power: more iterations bring the basis nearer to the leading principal axes.
+
+    Raises:
+      InputError: no examples, non-finite values, or a rank that the data do not have.
+    """
+    d, n = streaming.size(data), data.shape[0]
+    if not 1 <= rank <= min(d, n - 1):
+        raise InputError(
+            f"prior.rank = {rank} must be from 1 to {min(d, n - 1)}: {n} examples of {d} values have no larger rank"
+        )
+    width = min(rank + max(16, rank // 16), d, n)
+    q = np.random.default_rng(seed).standard_normal((d, width), np.float32)
+    shift = streaming.subsample_mean(data)
+    applied = _apply(data, shift, q, "low rank, pass 1", progress, squares=True)
+    mean, variance = applied.mean, applied.variance + jitter
+    for i in range(power + 1):
+        q = _principal_axes(applied.product)
+        applied = _apply(data, mean, q, f"low rank, pass {i + 2}", progress)
+    basis = _nystrom(applied.product, applied.core, rank)
+    residual = np.sqrt(np.maximum(variance - np.square(basis, dtype=np.float64).sum(axis=1), 0))
+    event = data.shape[1:]
+    return LowRankGaussian(
+        mean.reshape(event).astype(np.float32), basis, residual.reshape(event).astype(np.float32), clip
+    )
+
+
+class _Applied(NamedTuple):
+    """With C the covariance: C q, q^T C q, the mean, and the diagonal of C where asked for, else empty."""
+
+    product: Float32[np.ndarray, "d w"]
+    core: Float64[np.ndarray, "w w"]
+    mean: Float64[np.ndarray, " d"]
+    variance: Float64[np.ndarray, " v"]
+
+
+def _apply(
+    data: Examples,
+    shift: Float[np.ndarray, " d"],
+    q: Float32[np.ndarray, "d w"],
+    label: str,
+    progress: bool,
+    squares: bool = False,
+) -> _Applied:
+    """One pass over the data, which it centres on `shift`; the difference to the mean is taken out at the end."""
+    d, width = q.shape
+    product, scratch = np.zeros((d, width), np.float32), np.empty((d, width), np.float32)
+    core, total, square = np.zeros((width, width)), np.zeros(d), np.zeros(d if squares else 0)
+    for x in streaming.blocks(data, shift, label, progress):
+        y = x @ q
+        product += np.matmul(x.T, y, out=scratch)
+        y64 = y.astype(np.float64)
+        core += y64.T @ y64
+        total += x.sum(axis=0, dtype=np.float64)
+        if squares:
+            np.square(x, out=x)
+            square += x.sum(axis=0, dtype=np.float64)
+    n = data.shape[0]
+    delta = total / n
+    along = delta @ q
+    product /= n
+    product -= np.multiply.outer(delta, along).astype(np.float32)
+    return _Applied(product, core / n - np.outer(along, along), shift + delta, square / n - (delta**2)[: len(square)])
+
+
+def _principal_axes(product: Float32[np.ndarray, "d w"]) -> Float32[np.ndarray, "d w"]:
+    """Orthonormal basis of the columns' span, along its principal axes.
+
+    Along them the next product's columns have one eigenvalue each, so that a small one is not lost in the rounding
+    of a large one.
+    """
+    q, r = np.linalg.qr(product)
+    return q @ np.linalg.svd(r)[0]
+
+
+def _nystrom(
+    product: Float32[np.ndarray, "d w"], core: Float64[np.ndarray, "w w"], rank: int
+) -> Float32[np.ndarray, "d r"]:
+    """B of the best rank-r B B^T <= C q (q^T C q)^+ q^T C (Tropp et al., 2017, arXiv 1706.05736).
+
+    This approximation of C from below leaves a positive semidefinite rest, so that no pixel gets more variance than
+    it has; q q^T C q q^T, from the same numbers, can give more and is further from C.
+    """
+    values, vectors = np.linalg.eigh(core)
+    kept = values > np.finfo(np.float32).eps * values[-1]
+    half = product @ (vectors[:, kept] / np.sqrt(values[kept])).astype(np.float32)
+    axes = np.linalg.eigh((half.T @ half).astype(np.float64))[1][:, ::-1][:, :rank].astype(np.float32)
+    basis = np.zeros((len(product), rank), np.float32)
+    basis[:, : axes.shape[1]] = half @ axes
+    return basis
