@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: setup demo test test-all lint clean
+.PHONY: setup demo test test-all data lint clean
 
 setup: $(VENV)/.dev  ## the package, editable, with what tests and lint need
 
@@ -18,6 +19,11 @@ test: $(VENV)/.dev  ## all tests but the slow ones
 
 test-all: $(VENV)/.dev  ## the slow ones too
 	$(BIN)/python -m pytest -n 2 -m "slow or not slow"
+
+# Debian or Ubuntu, as root or with sudo.
+data:  ## the real images that some tests read (they skip without): Fashion-MNIST from apt, emoji from npm
+	dpkg -s dataset-fashion-mnist >/dev/null 2>&1 || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq dataset-fashion-mnist; }
+	npm install --silent --no-audit --no-fund --prefix data/emoji emoji-datasource-google@16.0.0 emoji-datasource-twitter@16.0.0
 
 lint: $(VENV)/.dev  ## style and types
 	$(BIN)/ruff check .

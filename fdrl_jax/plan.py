@@ -112,18 +112,16 @@ def plan(config: schema.Config) -> Plan:
     experiment = builders.build(config)
     config = experiment.config
     batch_size, num_steps = config["data"]["batch_size"], experiment.recipe.num_steps
-    state, prior, root = sampling.abstract_state(experiment), builders.abstract_prior(experiment), _abstract_key()
+    state, prior, root = sampling.abstract_state(experiment), builders.blank_prior(experiment), _abstract_key()
     is_image = experiment.is_image
     batch = jax.ShapeDtypeStruct((batch_size, *experiment.event_shape), jnp.uint8 if is_image else jnp.float32)
-    train_step = (
-        steps.make_train_step(experiment.recipe, experiment.optimizer).lower(state, prior, root, batch).compile()
-    )
+    train_step = steps.compiled_train_step(experiment.recipe, experiment.optimizer, state, prior, root, batch)
     flow_step = _flow_step(experiment, batch_size)
     flow_flops = _flops(flow_step)
     # XLA counts the body of a loop once, however often it runs.
     flows = num_steps - 1 if config["flow"]["guided"] and num_steps else 0
     images, found, cache_bytes, free = _cache(experiment)
-    prior_bytes = _bytes(prior)
+    prior_bytes, memory = _bytes(prior), train_step.memory_analysis()
     return Plan(
         num_steps=config["train"]["num_steps"],
         flow_steps=num_steps,
@@ -133,7 +131,7 @@ def plan(config: schema.Config) -> Plan:
         flops_per_step=_flops(train_step) + flows * flow_flops,
         flops_per_sample=experiment.flow_length() * flow_flops / batch_size,
         state_bytes=_bytes(state),
-        workspace_bytes=train_step.memory_analysis().temp_size_in_bytes,
+        workspace_bytes=memory.temp_size_in_bytes if memory is not None else 0,
         prior_bytes=prior_bytes,
         prior_placement=builders.prior_placement(prior_bytes)[0],
         images=images,

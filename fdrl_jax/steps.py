@@ -118,6 +118,25 @@ def make_train_step(recipe: Recipe, optimizer: optax.GradientTransformation) -> 
     return jax.jit(train_step, donate_argnums=0)
 
 
+def compiled_train_step(
+    recipe: Recipe,
+    optimizer: optax.GradientTransformation,
+    state: TrainState,
+    prior: Prior,
+    root: jax.ShapeDtypeStruct,
+    batch: jax.ShapeDtypeStruct,
+) -> jax.stages.Compiled:
+    """The training step, compiled for such arguments and not run: only their shapes and dtypes count."""
+    train_step = make_train_step(recipe, optimizer)
+    # Not the prior itself: `lower` rebuilds its arguments with placeholders, which a prior's typed fields may refuse.
+    leaves, tree = jax.tree.flatten(prior)
+
+    def flat(state: TrainState, leaves: list[Array], root: Key[Array, ""], batch: Batch) -> tuple[TrainState, Metrics]:
+        return train_step(state, jax.tree.unflatten(tree, leaves), root, batch)
+
+    return jax.jit(flat, donate_argnums=0).lower(state, leaves, root, batch).compile()
+
+
 def prior_of_step(prior: Prior | HostGaussian, root: Key[Array, ""], step: int, count: int) -> Prior:
     """What `train_step` takes as the prior: one in the host's memory is drawn from here, for that step."""
     if not isinstance(prior, HostGaussian):

@@ -1,9 +1,13 @@
 """The shapes in every annotation are checked at run time, in all tests; promotions are strict where asked."""
 
 import os
+import pathlib
 from collections.abc import Iterator
 
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # Parallel workers share one GPU.
+# Most of the time goes into compiling, and tests compile the same programs again and again.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(pathlib.Path(__file__).parents[1] / ".pytest_cache" / "xla"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 
 import jax
 import jaxtyping

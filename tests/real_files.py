@@ -3,7 +3,7 @@
     apt-get install dataset-fashion-mnist
     npm install --prefix data/emoji emoji-datasource-google@16.0.0 emoji-datasource-twitter@16.0.0
 
-FDRL_FASHION_MNIST and FDRL_EMOJI name other places.
+FDRL_FASHION_MNIST and FDRL_EMOJI name other places. With FDRL_REAL_FILES=required, as in CI, what is missing fails.
 """
 
 import functools
@@ -27,10 +27,14 @@ FASHION_MNIST = pathlib.Path(os.environ.get("FDRL_FASHION_MNIST", "/usr/share/da
 EMOJI = pathlib.Path(os.environ.get("FDRL_EMOJI", ROOT / "data" / "emoji"))
 
 
+def _missing(message: str) -> None:
+    (pytest.fail if os.environ.get("FDRL_REAL_FILES") == "required" else pytest.skip)(message)
+
+
 def fashion_mnist() -> pathlib.Path:
     """The folder of Fashion-MNIST's four files, or skip the test."""
     if not (FASHION_MNIST / "train-images-idx3-ubyte.gz").is_file():
-        pytest.skip("no Fashion-MNIST: apt-get install dataset-fashion-mnist (or set FDRL_FASHION_MNIST to its folder)")
+        _missing("no Fashion-MNIST: apt-get install dataset-fashion-mnist (or set FDRL_FASHION_MNIST to its folder)")
     return FASHION_MNIST
 
 
@@ -38,7 +42,7 @@ def emoji(vendor: str) -> pathlib.Path:
     """The folder of one vendor's 3786 PNGs of 64x64, or skip the test."""
     folder = EMOJI / "node_modules" / f"emoji-datasource-{vendor}" / "img" / vendor / "64"
     if not folder.is_dir():
-        pytest.skip(
+        _missing(
             "no emoji: npm install --prefix data/emoji emoji-datasource-google@16.0.0 emoji-datasource-twitter@16.0.0 "
             "(or set FDRL_EMOJI to the folder that holds node_modules)"
         )

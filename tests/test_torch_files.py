@@ -276,7 +276,7 @@ def test_a_zip_file_that_would_grow_is_refused(tmp_path):
     path, zeros = tmp_path / "a.pt", {"data/0": bytes(4_000_000)}
     write_zip(path, tensor(1_000_000, 0, (1,), (1,)), zeros, zipfile.ZIP_DEFLATED)
     assert path.stat().st_size < 100_000
-    with pytest.raises(InputError, match="damaged"):
+    with pytest.raises(InputError, match="its members are compressed or overlap"):
         convert.read_torch_file(path)
     write_zip(path, tensor(1_000_000, 0, (1,), (1,)), zeros)
     assert convert.read_torch_file(path) == 0

@@ -1,6 +1,8 @@
 """The training loop: resuming, logs, pictures, and stopping when the numbers go bad."""
 
+import importlib
 import json
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +13,8 @@ from PIL import Image
 from tensorboardX.proto import event_pb2
 
 import fdrl_jax
-from fdrl_jax import builders, checkpoint, losses, sampling
+from configs import emoji_translation64
+from fdrl_jax import builders, checkpoint, losses, priors, sampling
 from fdrl_jax.train import train
 
 
@@ -167,3 +170,45 @@ def test_stale_training_ignores_the_flow(tmp_path):
         config.flow.update(num_steps=num_steps, guided=False)
         results.append(shrink.trained(config, tmp_path / str(num_steps)).params)
     jax.tree.map(np.testing.assert_array_equal, *results)
+
+
+# --- where the prior lives ---
+
+
+def test_a_prior_too_large_for_the_device_is_drawn_on_the_host(tmp_path, monkeypatch, capsys):
+    on_device = shrink.trained(shrink.tiny_digits(), tmp_path / "device")
+    assert "prior: 0 MiB, on one device (of " in capsys.readouterr().out
+    monkeypatch.setattr(priors, "device_memory", lambda device: 100)
+    # By its name: the package has a function that is called as the module is.
+    placement = importlib.import_module("fdrl_jax.priors.placement")
+    monkeypatch.setattr(placement, "device_memory", lambda device: 100)
+    on_host = shrink.trained(shrink.tiny_digits(), tmp_path / "host")
+    assert "prior: 0 MiB, on the host, drawn ahead of time" in capsys.readouterr().out
+    assert isinstance(on_host.prior, priors.HostGaussian)
+    # The same draws of the same keys, but for rounding, which four steps of Adam enlarge.
+    for a, b in zip(jax.tree.leaves(on_device.params), jax.tree.leaves(on_host.params), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+    samples = [fdrl_jax.sample(m, 0, 5, num_steps=0, progress=False) for m in (on_device, on_host)]
+    np.testing.assert_allclose(*samples, atol=1e-5)
+    loaded = fdrl_jax.load(tmp_path / "host")
+    assert isinstance(loaded.prior, priors.HostGaussian)
+
+
+def test_a_run_may_go_on_after_its_files_were_moved(tmp_path):
+    config = shrink.shrink(emoji_translation64.get_config(), num_steps=2, folder=tmp_path)
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    config.train.num_steps = 3
+    expected = shrink.trained(config, whole)
+    config.train.num_steps = 2
+    shrink.trained(config, cut)
+    for group in (config.data, config.prior):
+        moved = f"{group.path}-moved"
+        shutil.move(group.path, moved)
+        group.path = moved
+    config.data.cache = str(tmp_path / "other-cache")
+    config.train.num_steps = 3
+    resumed = shrink.trained(config, cut)
+    jax.tree.map(np.testing.assert_array_equal, expected.params, resumed.params)
+    # Spectral norm's vectors too: they are part of the state.
+    jax.tree.map(np.testing.assert_array_equal, full_state(expected, whole), full_state(resumed, cut))
+    assert full_state(expected, whole).spectral

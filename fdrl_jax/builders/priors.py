@@ -1,11 +1,11 @@
 """From a config to the prior it names: fitted, or from what a run stored of it."""
 
+import contextlib
 import math
 from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from fdrl_jax import data, priors
@@ -61,26 +61,27 @@ def prior_placement(num_bytes: int) -> tuple[str, int]:
     return f"on the host, drawn ahead of time (a device has {memory / 2**30:,.0f} GiB)", 1
 
 
-def abstract_prior(experiment: Experiment) -> priors.Prior:
-    """The config's prior with shapes and dtypes in place of arrays. Images that are not here count as one."""
+def blank_prior(experiment: Experiment) -> priors.Prior:
+    """The config's prior with zeros that take no memory for its arrays, to compile with.
+
+    Images that are not here count as one.
+    """
     prior, shape = experiment.config["prior"], experiment.event_shape
     size = math.prod(shape)
 
-    def array(*shape: int, dtype: Any = jnp.float32) -> Any:
-        return jax.ShapeDtypeStruct(shape, dtype)
+    def zeros(*shape: int, dtype: Any = np.float32) -> np.ndarray:
+        return np.broadcast_to(np.zeros((), dtype), shape)
 
+    if prior["name"] == "ddp" and prior["rank"]:
+        return priors.LowRankGaussian(zeros(*shape), zeros(size, prior["rank"]), zeros(*shape))
     if prior["name"] == "ddp":
-        if prior["rank"]:
-            return priors.LowRankGaussian(array(*shape), array(size, prior["rank"]), array(*shape))
-        return priors.Gaussian(array(*shape), array(size, size))
+        return priors.Gaussian(zeros(*shape), zeros(size, size))
     if prior["name"] == "dataset":
-        try:
+        count = 1
+        with contextlib.suppress(InputError):
             source = prior_source(experiment)
-            count = 1 if source is None else len(source.reader)
-        except InputError:
-            count = 1
-        config = experiment.config["data"]
-        return priors.Empirical(array(count, *shape, dtype=jnp.uint8), config["dequantize_sigma"], config["flip"])
+            count = len(source.reader) if source is not None else 1
+        return _empirical(experiment.config["data"], zeros(count, *shape, dtype=np.uint8))
     return _simple_prior(experiment)
 
 
@@ -90,7 +91,7 @@ def _simple_prior(experiment: Experiment) -> priors.Prior:
 
 
 def _empirical(config: Mapping[str, Any], images: np.ndarray) -> priors.Empirical:
-    return priors.Empirical(jnp.asarray(images), config["dequantize_sigma"], config["flip"])
+    return priors.Empirical(images, config["dequantize_sigma"], config["flip"])
 
 
 def prior_arrays(prior: priors.Prior) -> dict[str, np.ndarray]:

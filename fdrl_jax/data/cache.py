@@ -27,7 +27,7 @@ from jaxtyping import Int64, UInt8
 from tqdm.auto import tqdm
 
 from fdrl_jax.data.readers import Reader
-from fdrl_jax.data.transform import ImageError, Transform
+from fdrl_jax.data.transform import Transform
 from fdrl_jax.files import atomic
 from fdrl_jax.types import InputError
 
@@ -198,9 +198,8 @@ def _make(source: Source, root: pathlib.Path, progress: bool, workers: int) -> N
         shutil.rmtree(folder)  # Of an older state of the same files. A run that has it mapped keeps its pages.
     os.rename(part, folder)
     if skipped:
-        print(
-            f"{len(skipped)} of {len(source.reader)} images in {source.path} were skipped; the last: {state['last_error']}"
-        )
+        count = f"{len(skipped)} of {len(source.reader)} images"
+        print(f"{count} in {source.path} were skipped; the last: {state['last_error']}")
 
 
 def _resume(part: pathlib.Path, fingerprint: str) -> dict[str, Any]:

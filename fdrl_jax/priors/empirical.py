@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, UInt8
 
 from fdrl_jax import rng
@@ -23,7 +24,7 @@ class Empirical:
       flip: mirror each draw left to right with probability 1/2.
     """
 
-    images: UInt8[Array, "n h w c"]
+    images: UInt8[Array | np.ndarray, "n h w c"]
     noise: float = field(default=0.0, metadata={"static": True})
     flip: bool = field(default=False, metadata={"static": True})
 
@@ -35,7 +36,7 @@ class Empirical:
         """Draws [batch, H, W, C] float32, one a key."""
         index, mirrored, noise = (jax.vmap(jax.random.fold_in, (0, None))(keys, i) for i in range(3))
         chosen = jax.vmap(lambda key: jax.random.randint(key, (), 0, len(self.images)))(index)
-        x = to_float(self.images[chosen])
+        x = to_float(jnp.asarray(self.images)[chosen])
         if self.flip:
             x = jnp.where(jax.vmap(jax.random.bernoulli)(mirrored)[:, None, None, None], x[:, :, ::-1], x)
         return x + self.noise * rng.normal(noise, self.event_shape) if self.noise else x

@@ -42,7 +42,7 @@ def idx(path: str | os.PathLike[str], split: str = "train") -> ArrayReader:
     images = _read(images_file, "images", 3)
     files = [images_file]
     stem = re.sub(r"images[-.]idx3.*", "labels", images_file.name)
-    labels_file = _find(images_file.parent, stem, 1) if stem != images_file.name else None
+    labels_file = _find(images_file.parent, stem, 1)
     labels = None
     if labels_file is not None:
         files.append(labels_file)

@@ -1,0 +1,105 @@
+"""`fdrl_jax.load` of the authors' files: networks, priors, and what is said when something is missing."""
+
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+import shrink
+from parity import assert_close
+
+import fdrl_jax
+from fdrl_jax import convert, priors
+from fdrl_jax.types import InputError
+
+FILES = pathlib.Path(__file__).parent / "data" / "torch_files"
+
+with np.load(FILES / "expected.npz") as _arrays:
+    EXPECTED = dict(_arrays)
+X = np.moveaxis(EXPECTED["full/x"], 1, -1)
+
+
+@pytest.fixture
+def files(tmp_path):
+    """The authors' file under a name of theirs, its network as safetensors, and an exact prior of ours."""
+    shutil.copy(FILES / "full.pt", tmp_path / "cifar10_LSIF_Pearson.pt")
+    network, _ = convert.read_checkpoint(FILES / "full.pt")
+    convert.save_safetensors(tmp_path / "cifar10_LR_logD.safetensors", network)
+    np.savez(tmp_path / "prior.npz", mean=np.zeros((8, 8, 3), np.float32), factor=0.3 * np.eye(192, dtype=np.float32))
+    return tmp_path
+
+
+@pytest.mark.parametrize(("ema", "weights"), [(True, "ema"), (False, "online")])
+def test_an_authors_checkpoint_gives_their_outputs(ema, weights, files):
+    model = fdrl_jax.load(files / "cifar10_LSIF_Pearson.pt", prior="uniform", ema=ema)
+    # LSIF: the output is the ratio.
+    assert_close(model.ratio_fn(X), EXPECTED[f"full/{weights}"])
+    config = model.experiment.config
+    assert (config["loss"], config["divergence"]) == ("lsif", "chi2")
+
+
+def test_it_samples_from_the_prior_it_is_given(files):
+    fitted = fdrl_jax.load(files / "cifar10_LSIF_Pearson.pt", prior=str(files / "prior.npz"))
+    given = fdrl_jax.load(files / "cifar10_LSIF_Pearson.pt", prior=fitted.prior)
+    samples = [fdrl_jax.sample(m, 0, 3, num_steps=2, progress=False) for m in (fitted, given)]
+    assert samples[0].shape == (3, 8, 8, 3)
+    np.testing.assert_array_equal(*samples)
+    start = fdrl_jax.sample(fitted, 0, 200, num_steps=0, progress=False)
+    assert abs(start.std() - 0.3) < 0.01
+    assert fitted.experiment.config["flow"]["kappa"] == 20
+
+
+def test_a_uniform_prior_is_refined_for_fewer_steps(files):
+    model = fdrl_jax.load(files / "cifar10_LSIF_Pearson.pt", prior="uniform")
+    assert isinstance(model.prior, priors.Uniform)
+    assert model.experiment.config["flow"]["kappa"] == 10
+
+
+@pytest.mark.parametrize(
+    ("name", "loss", "divergence"),
+    [("LR_logD", "lr", "logd"), ("KL_KL", "kliep", "kl"), ("LR_KL", "lr", "kl"), ("LSIF_Pearson", "lsif", "chi2")],
+)
+def test_a_files_name_says_its_loss_and_divergence_where_it_has_no_config(name, loss, divergence, files):
+    path = files / f"celeba_{name}.safetensors"
+    shutil.copy(files / "cifar10_LR_logD.safetensors", path)
+    config = fdrl_jax.load(path, prior="uniform").experiment.config
+    assert (config["loss"], config["divergence"]) == (loss, divergence)
+    outputs = convert.load_safetensors(path)(X)
+    ratios = outputs if loss == "lsif" else np.exp(outputs)
+    assert_close(fdrl_jax.load(path, prior="uniform").ratio_fn(X), ratios)
+
+
+def test_arguments_go_before_what_the_name_says(files):
+    path = files / "cifar10_LR_logD.safetensors"
+    config = fdrl_jax.load(path, prior="uniform", loss="lsif", divergence="chi2").experiment.config
+    assert (config["loss"], config["divergence"]) == ("lsif", "chi2")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("cifar10_LSIF_Pearson.pt", {}, "has no prior in it: pass prior='uniform'"),
+        ("cifar10_LSIF_Pearson.pt", {"prior": "no.npz"}, "no.npz does not exist"),
+        ("cifar10_LSIF_Pearson.pt", {"prior": FILES / "ddp.pt"}, "is over 12 numbers"),
+        (
+            "cifar10_LSIF_Pearson.pt",
+            {"prior": priors.Uniform((4, 4, 3))},
+            r"prior is of \(4, 4, 3\) and .* \(8, 8, 3\)",
+        ),
+        ("cifar10_LSIF_Pearson.pt", {"prior": "uniform", "step": 3}, "step = 3 is for a run's directory"),
+        ("cifar10_LSIF_Pearson.pt", {"prior": "uniform", "loss": "lsiv"}, "config.loss = 'lsiv' must be one of"),
+        ("net.safetensors", {"prior": "uniform"}, "net.safetensors does not say its loss: pass loss="),
+        ("nothing.pt", {"prior": "uniform"}, "nothing.pt"),
+    ],
+)
+def test_what_does_not_go_together_is_one_line(name, options, message, files):
+    shutil.copy(files / "cifar10_LR_logD.safetensors", files / "net.safetensors")
+    with pytest.raises(InputError, match=message) as caught:
+        fdrl_jax.load(files / name, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_run_has_its_own_prior(tmp_path):
+    shrink.trained(shrink.tiny_points(), tmp_path)
+    with pytest.raises(InputError, match=r"prior is for a \.pt/\.pth/\.safetensors file; the run in .* has its own"):
+        fdrl_jax.load(tmp_path, prior="uniform")
