@@ -7,6 +7,8 @@ dogs), and 100 of each in testA and testB. Resized to 84, centre-cropped to 64.
 
 The cats are the prior, the dogs the data; the shallow network of Table 3 with self-attention and spectral norm;
 40,000 steps, because later it diverges. The paper's FID: 108.10 (100 translated test cats against 100 test dogs).
+
+Cost (`--mode=plan`): 4.6 TFLOP a step, 0.18 EFLOP the run; half an hour at 100 TFLOP/s. Not run.
 """
 
 from ml_collections import ConfigDict

@@ -13,6 +13,8 @@ Variants, with the paper's FID (50,000 samples, the authors' protocol):
 
 The paper says that spectral norm was not needed; the authors' configs switch it on for CIFAR-10. So do these;
 `-no-sn` after any variant's name switches it off.
+
+Cost (`--mode=plan`): 50 TFLOP a step, 5.0 EFLOP the run; 14 hours at 100 TFLOP/s. Not run.
 """
 
 from ml_collections import ConfigDict

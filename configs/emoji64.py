@@ -17,7 +17,8 @@ FOLDER = "data/emoji/node_modules/emoji-datasource-{vendor}/img/{vendor}/64"
 def get_config() -> ConfigDict:
     return image_config(
         pairing="lsif-chi2",
-        data=dict(name="folder", path=FOLDER.format(vendor="google"), image_size=64, flip=False),
+        # 62 of the files are grey.
+        data=dict(name="folder", path=FOLDER.format(vendor="google"), image_size=64, transform="rgb", flip=False),
         prior=DDP,
         network="64",
         ratio_init=1.0,

@@ -16,7 +16,15 @@ from configs.images import image_config
 def get_config() -> ConfigDict:
     return image_config(
         pairing="lsif-chi2",
-        data=dict(name="folder", path=FOLDER.format(vendor="twitter"), image_size=64, flip=False, part="1/2"),
+        # Of Google's files 62 are grey.
+        data=dict(
+            name="folder",
+            path=FOLDER.format(vendor="twitter"),
+            image_size=64,
+            transform="rgb",
+            flip=False,
+            part="1/2",
+        ),
         prior=dict(name="dataset", path=FOLDER.format(vendor="google"), part="0/2"),
         network="64-shallow",
         attention=2,

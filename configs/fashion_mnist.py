@@ -37,9 +37,9 @@ def get_config(variant: str = "full") -> ConfigDict:
         ratio_init=1.0,
     )
     if variant == "cpu":
-        config.update(loss="lr", divergence="kl", ema_decay=0.995)
-        config.model.update(stem=16, stages=((32, 1, 2), (64, 1, 2), (64, 2, 2)))
+        config.ema_decay = 0.995
+        config.model.update(stem=16, stages=((32, 1, 2), (64, 1, 2), (64, 2, 2)), spectral_norm=True)
         config.flow.update(num_steps=10, kappa=2)
-        config.optimizer.update(learning_rate=5e-4, decay_steps=(2_500, 3_300))
-        config.train.update(num_steps=4_000, log_every=50, sample_every=500, checkpoint_every=500)
+        config.optimizer.update(learning_rate=1e-3, decay_steps=(2_500, 3_300))
+        config.train.update(num_steps=4_000, log_every=50, sample_every=250, checkpoint_every=250)
     return config

@@ -90,12 +90,14 @@ class Plan:
             f"memory          {gib(self.state_bytes)} weights, EMA and Adam; {gib(self.workspace_bytes)} flow and "
             f"gradient; {gib(self.prior_bytes)} prior, {self.prior_placement}; on each device",
         ]
-        if self.images is not None:
-            counted = "found" if self.images_found else ("published; not here yet" if self.images else "not here yet")
+        if self.images:
+            counted = "found" if self.images_found else "published; not here yet"
             lines.append(
                 f"images          {self.images:,} ({counted}); cache {gib(self.cache_bytes)}, "
                 f"{gib(self.cache_free_bytes)} free on that disk"
             )
+        elif self.images is not None:
+            lines.append("images          not here yet, and how many there are is not known: no size of their cache")
         return [
             *lines,
             f"time            {hours:,.3g} h to train, {sampling_hours:,.3g} h for {FID_SAMPLES:,} samples, at "

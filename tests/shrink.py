@@ -34,9 +34,10 @@ def shrink(config: ConfigDict, num_steps: int = 4, folder: pathlib.Path | None =
                 group.part = "0/1"  # All of the few.
         if config.data.image_size > 32:
             config.data.image_size = 16
-            last = r"\d+(x\d+)?$"
-            spec = config.data.transform or "resize:64"
-            config.data.transform = re.sub(last, lambda m: "16x16" if m[1] else "16", spec)
+            spec = config.data.transform
+            if not re.search(r"\d$", spec):  # "" or "rgb": of images that have the size already.
+                spec = f"{spec},resize:64".removeprefix(",")
+            config.data.transform = re.sub(r"\d+(x\d+)?$", lambda m: "16x16" if m[1] else "16", spec)
     config.train.update(num_steps=num_steps, log_every=1, sample_every=num_steps, checkpoint_every=2)
     return config
 

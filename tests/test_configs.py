@@ -6,13 +6,14 @@ import shutil
 
 import numpy as np
 import pytest
+import real_files
 import shrink
 from parity import ARCHITECTURES
 
 import fdrl_jax
 import main
 from configs import celeba64, cifar10, fashion_mnist, gaussians, images, points
-from fdrl_jax import builders
+from fdrl_jax import builders, data
 
 CONFIGS = [
     ("digits", None),
@@ -159,3 +160,33 @@ def test_the_papers_image_settings():
         assert tables[key] == (ARCHITECTURES[architecture].stem, ARCHITECTURES[architecture].stages), key
     shallow = ARCHITECTURES["resnet64shallow_sn_attn"]
     assert tables["64-shallow"] == (shallow.stem, shallow.stages)
+
+
+# The whole of the real files, with the shipped transforms.
+@pytest.mark.parametrize(
+    ("name", "count", "shape"),
+    [
+        ("fashion_mnist", 60_000, (32, 32, 1)),
+        ("emoji64", 3786, (64, 64, 3)),
+        ("emoji_translation64", 1893, (64, 64, 3)),
+    ],
+)
+def test_real_files_are_prepared(name, count, shape, tmp_path):
+    config = get(name, None)
+    if name == "fashion_mnist":
+        config.data.path = str(real_files.fashion_mnist())
+    elif name == "emoji64":
+        config.data.path = str(real_files.emoji("google"))
+    else:
+        config.data.path, config.prior.path = (str(real_files.emoji(vendor)) for vendor in ("twitter", "google"))
+    config.data.cache = str(tmp_path / "cache")
+    experiment = builders.build(config)
+    images = builders.dataset(experiment, progress=False).examples
+    assert images.shape == (count, *shape)
+    if name == "fashion_mnist":
+        assert images[:, :2].max() == images[:, -2:].max() == 0  # The padding.
+        assert abs(images[:, 2:-2, 2:-2].mean() / 255 - 0.2860) < 1e-3  # The data set's well-known mean.
+    else:
+        assert (images[:, 0, 0] == 255).mean() > 0.9  # Transparent corners have become white.
+    if name == "emoji_translation64":
+        assert builders.fit_prior(experiment, data.ArrayDataset(images), progress=False).images.shape == images.shape

@@ -15,6 +15,7 @@ import numpy as np
 import optax
 import parity
 import pytest
+from opcodes import DISTRIBUTION, body, tensor, write_zip
 from parity import ARCHITECTURES, assert_close, nhwc
 
 from fdrl_jax import convert, models, priors, schema, state, steps
@@ -330,16 +331,25 @@ def test_another_shape_of_image_can_be_said():
 
 
 @pytest.mark.parametrize(
-    ("attributes", "message"),
+    ("mean", "factor", "message"),
     [
-        (b"X\x03\x00\x00\x00locN", "has no 'loc' of real numbers and 1 axes"),
-        (b"", "has no 'loc'"),
+        (body(None), tensor(16, 0, (4, 4), (4, 1)), "no 'loc' of real numbers and 1 axes"),
+        (tensor(16, 0, (2, 2), (2, 1)), tensor(16, 0, (4, 4), (4, 1)), "no 'loc' of real numbers and 1 axes"),
+        (tensor(16, 0, (4,), (1,)), tensor(16, 0, (1, 4, 4), (0, 4, 1)), "no '_unbroadcasted_scale_tril' of real"),
+        (tensor(16, 0, (4,), (1,)), tensor(16, 0, (3, 4), (4, 1)), r"a mean of 4 numbers and a factor \[3, 4\]"),
+        (tensor(16, 0, (4,), (1,)), tensor(16, 0, (3, 3), (3, 1)), r"a mean of 4 numbers and a factor \[3, 3\]"),
+        (tensor(16, 12, (4,), (1,)), tensor(16, 0, (4, 4), (4, 1)), "numbers in 'loc' that are not finite"),
+        (
+            tensor(16, 0, (2,), (1,)),
+            tensor(16, 0, (2, 2), (2, 1)),
+            r"over 2 numbers, not square images .*say event_shape=",
+        ),
     ],
 )
-def test_a_distribution_without_its_numbers_is_refused(attributes, message, tmp_path):
-    (tmp_path / "a.pt").write_bytes(
-        b"\x80\x02" + b"ctorch.distributions.multivariate_normal\nMultivariateNormal\n)\x81}(" + attributes + b"ub."
-    )
+def test_a_distribution_that_is_no_prior_over_images_is_refused(mean, factor, message, tmp_path):
+    attributes = b"}(" + body("loc") + mean + body("_unbroadcasted_scale_tril") + factor + b"u"
+    numbers = np.append(np.ones(15, np.float32), np.float32(np.inf))
+    write_zip(tmp_path / "a.pt", DISTRIBUTION + b")\x81" + attributes + b"b", {"data/0": numbers.tobytes()})
     with pytest.raises(InputError, match=message):
         convert.read_ddp(tmp_path / "a.pt")
 

@@ -3,22 +3,25 @@
 import pathlib
 import re
 import shlex
+import shutil
 
+import jax
 import numpy as np
 import pytest
 import shrink
 
+import fdrl_jax
 import main
 
 ROOT = pathlib.Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-COMMANDS = re.findall(r"^python (main\.py .*)$", README, re.MULTILINE)
+COMMANDS = re.findall(r"^python (main\.py .*?)(?: +#.*)?$", README, re.MULTILINE)
 
 
 def test_the_python_example_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shrink.trained(shrink.tiny_digits(), tmp_path / "runs" / "digits")
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    code, _ = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     found = {}
     exec(code, found)
     assert (found["images"].shape, found["images"].dtype) == ((64, 8, 8, 1), np.float32)
@@ -26,11 +29,23 @@ def test_the_python_example_runs(tmp_path, monkeypatch):
     assert found["ratios"].shape == (64,)
 
 
+def test_the_example_with_the_authors_files_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    files = pathlib.Path(__file__).parent / "data" / "torch_files"
+    # Theirs are of 32x32 images; these of 8x8, hence a prior of that size, in our own format.
+    shutil.copy(files / "full.pt", "cifar10_LSIF_Pearson.pt")
+    np.savez("prior.npz", mean=np.zeros((8, 8, 3), np.float32), factor=0.3 * np.eye(192, dtype=np.float32))
+    _, code = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    found = {"fdrl_jax": fdrl_jax, "jax": jax}
+    exec(code.replace("cifar10_ddp.pt", "prior.npz"), found)
+    assert found["images"].shape == (64, 8, 8, 3)
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_parse(command, monkeypatch):
     monkeypatch.chdir(ROOT)
     flags, config = main.parse(shlex.split(command))
-    assert flags.workdir
+    assert bool(flags.workdir) == (flags.mode in ("train", "sample"))
     assert (config is None) == (flags.mode == "sample")
 
 

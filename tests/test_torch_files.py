@@ -12,6 +12,7 @@ import zipfile
 import ml_dtypes
 import numpy as np
 import pytest
+from opcodes import DISTRIBUTION, DISTRIBUTION_NAME, body, storage, tensor, write_zip
 
 from fdrl_jax import convert
 from fdrl_jax.convert.pickles import Instance
@@ -67,27 +68,6 @@ def test_a_checkpoint_has_more_than_the_network():
 # --- hostile files ---
 
 
-def body(value):
-    """The opcodes that put a value on the stack."""
-    return pickle.dumps(value, 2)[2:-1]
-
-
-def write_zip(path, data, members=None, compression=zipfile.ZIP_STORED):
-    with zipfile.ZipFile(path, "w", compression) as archive:
-        archive.writestr("archive/data.pkl", b"\x80\x02" + data + b".")
-        for name, content in (members or {}).items():
-            archive.writestr(f"archive/{name}", content)
-
-
-def storage(count, kind=b"FloatStorage"):
-    return b"(" + body("storage") + b"ctorch\n" + kind + b"\n" + body("0") + body("cpu") + body(count) + b"tQ"
-
-
-def tensor(count, offset, size, stride, source=None):
-    args = (source or storage(count)) + body(offset) + body(size) + body(stride) + b"\x89N"
-    return b"ctorch._utils\n_rebuild_tensor_v2\n(" + args + b"tR"
-
-
 class Command:
     """What a pickle that runs a command looks like."""
 
@@ -128,8 +108,6 @@ def test_code_is_refused_by_name_and_not_run(kind, name, wrapping, protocol, tmp
 
 
 ORDERED_DICT = b"ccollections\nOrderedDict\n)R"
-DISTRIBUTION_NAME = "torch.distributions.multivariate_normal.MultivariateNormal"
-DISTRIBUTION = b"c" + DISTRIBUTION_NAME.rpartition(".")[0].encode() + b"\nMultivariateNormal\n"
 
 
 def set_state(attribute):
@@ -280,6 +258,17 @@ def test_a_zip_file_that_would_grow_is_refused(tmp_path):
         convert.read_torch_file(path)
     write_zip(path, tensor(1_000_000, 0, (1,), (1,)), zeros)
     assert convert.read_torch_file(path) == 0
+
+
+def test_a_storage_of_the_old_format_has_the_length_that_was_described(tmp_path):
+    start = b"".join(pickle.dumps(x, 2) for x in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}))
+    start += b"\x80\x02" + tensor(4, 0, (4,), (1,)) + b"." + pickle.dumps(["0"], 2)
+    numbers, path = np.arange(4, dtype=np.float32), tmp_path / "a.pt"
+    path.write_bytes(start + (4).to_bytes(8, "little") + numbers.tobytes())
+    np.testing.assert_array_equal(convert.read_torch_file(path), numbers)
+    path.write_bytes(start + (3).to_bytes(8, "little") + numbers.tobytes())
+    with pytest.raises(InputError, match="storage 0 has 3 numbers, not 4"):
+        convert.read_torch_file(path)
 
 
 def test_storages_within_storages_are_refused(tmp_path):

@@ -100,20 +100,21 @@ def read_ddp(
     assert isinstance(factor, np.ndarray)
     if factor.shape != (len(mean), len(mean)):
         raise InputError(f"{path} has a mean of {len(mean)} numbers and a factor {list(factor.shape)}: fit it again")
-    h, w, c = _image_shape(len(mean)) if event_shape is None else event_shape
-    if h * w * c != len(mean):
-        raise InputError(f"{path} is over {len(mean)} numbers, not images {[h, w, c]}: say event_shape=(H, W, C)")
+    shape = _square(len(mean)) if event_shape is None else event_shape
+    if shape is None or math.prod(shape) != len(mean):
+        images = "square images of 3 channels or 1" if shape is None else f"images {list(shape)}"
+        raise InputError(f"{path} is over {len(mean)} numbers, not {images}: say event_shape=(H, W, C)")
+    h, w, c = shape
     order = np.arange(len(mean)).reshape(c, h, w).transpose(1, 2, 0)
     return mean[order].astype(np.float32), factor[order.ravel()].astype(np.float32)
 
 
-def _image_shape(count: int) -> tuple[int, int, int]:
-    """A square image of three channels or one, or of no pixels."""
+def _square(count: int) -> tuple[int, int, int] | None:
     for channels in (3, 1):
         side = math.isqrt(count // channels)
         if channels * side * side == count:
             return side, side, channels
-    return 0, 0, 0
+    return None
 
 
 def _kind(value: Any) -> str:

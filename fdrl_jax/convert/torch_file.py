@@ -51,7 +51,7 @@ class _Storage(NamedTuple):
 def read_torch_file(path: str | pathlib.Path, classes: Collection[str] = ()) -> Any:
     """What `torch.save` wrote: dicts (also for OrderedDict and Counter), lists, tuples, plain values and numpy arrays.
 
-    Arrays are read-only. torch.device and torch dtypes come back as strings.
+    Arrays are read-only. torch.device and torch dtypes come back as strings. Only the zip files have checksums.
 
     Args:
       path: a zip file of PyTorch, its format before 1.6, or a plain pickle of tensors.

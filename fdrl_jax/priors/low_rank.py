@@ -87,13 +87,14 @@ def fit_low_rank(
         )
     width = min(rank + max(16, rank // 16), d, n)
     q = np.random.default_rng(seed).standard_normal((d, width), np.float32)
-    shift = streaming.subsample_mean(data)
-    applied = _apply(data, shift, q, "low rank, pass 1", progress, squares=True)
-    mean, variance = applied.mean, applied.variance + jitter
+    applied = _apply(data, streaming.near_mean(data), q, "low rank, pass 1", progress, squares=True)
+    mean, variance = applied.mean, applied.variance
     for i in range(power + 1):
         q = _principal_axes(applied.product)
         applied = _apply(data, mean, q, f"low rank, pass {i + 2}", progress)
-    basis = _nystrom(applied.product, applied.core, rank)
+    scale, offset = streaming.units(data)
+    basis = _nystrom(applied.product, applied.core, rank) * np.float32(scale)
+    mean, variance = mean * scale + offset, variance * scale**2 + jitter
     residual = np.sqrt(np.maximum(variance - np.square(basis, dtype=np.float64).sum(axis=1), 0))
     event = data.shape[1:]
     return LowRankGaussian(
@@ -102,7 +103,7 @@ def fit_low_rank(
 
 
 class _Applied(NamedTuple):
-    """With C the covariance: C q, q^T C q, the mean, and the diagonal of C where asked for, else empty."""
+    """C q, q^T C q, the mean, and the diagonal of C where asked for, else empty; C the covariance of what is stored."""
 
     product: Float32[np.ndarray, "d w"]
     core: Float64[np.ndarray, "w w"]
@@ -112,7 +113,7 @@ class _Applied(NamedTuple):
 
 def _apply(
     data: Examples,
-    shift: Float[np.ndarray, " d"],
+    shift: Float64[np.ndarray, " d"],
     q: Float32[np.ndarray, "d w"],
     label: str,
     progress: bool,

@@ -3,13 +3,12 @@
 import math
 import mmap
 from collections.abc import Iterator
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float32, Float64
 from tqdm.auto import tqdm
 
-from fdrl_jax.pixels import to_float
 from fdrl_jax.types import InputError
 
 # Values in a block, 256 MiB of float32: large enough that a pass is bound by the products, not by adding them up.
@@ -26,6 +25,13 @@ class Examples(Protocol):
     def __getitem__(self, index: slice, /) -> Any: ...
 
 
+class Units(NamedTuple):
+    """What is stored, times `scale`, plus `offset`, is what is fitted: [-1, 1] for uint8 (as `pixels.to_float`)."""
+
+    scale: float
+    offset: float
+
+
 def size(data: Examples) -> int:
     """Values in one example.
 
@@ -33,59 +39,64 @@ def size(data: Examples) -> int:
       InputError: there are no examples, or they have no values.
     """
     if not math.prod(data.shape):
-        raise cannot_fit(data)
+        raise _cannot_fit(data)
     return math.prod(data.shape[1:])
 
 
-def cannot_fit(data: Examples) -> InputError:
-    return InputError(f"the Gaussian prior cannot be fitted: data of shape {data.shape} is empty or not finite")
+def units(data: Examples) -> Units:
+    return Units(1 / 127.5, -1.0) if np.asarray(data[:1]).dtype == np.uint8 else Units(1.0, 0.0)
 
 
-def subsample_mean(data: Examples, count: int = 256) -> Float[np.ndarray, " d"]:
-    """Mean of at most `count` evenly spaced examples, float64: near enough to centre with before the mean is known.
+def near_mean(data: Examples, count: int = 256) -> Float64[np.ndarray, " d"]:
+    """Mean of at most `count` evenly spaced examples, as stored: good enough to centre with in the first pass.
+
+    Of uint8 it is rounded. The centred values are then integers, whose products float32 adds up without any error to
+    2^24: 1024 examples reach that only where their squares average 128^2, as in an image of nothing but black and white.
 
     Raises:
       InputError: values that are not finite.
     """
-    return _rows(data, slice(None, None, -(-data.shape[0] // count))).mean(axis=0, dtype=np.float64)
+    some = _rows(data, slice(None, None, -(-data.shape[0] // count)))
+    mean = some.mean(axis=0, dtype=np.float64)
+    return np.rint(mean) if some.dtype == np.uint8 else mean
 
 
 def blocks(
-    data: Examples, shift: Float[np.ndarray, " d"], label: str, progress: bool, rows: int | None = None
+    data: Examples, shift: Float64[np.ndarray, " d"], label: str, progress: bool, rows: int | None = None
 ) -> Iterator[Float32[np.ndarray, "rows d"]]:
-    """`data - shift`, flattened, in float32 blocks of consecutive examples. A block is overwritten by the next.
+    """What is stored less `shift`, flattened, in float32 blocks of consecutive examples, each overwritten by the next.
 
     Args:
-      data: uint8 becomes [-1, 1].
-      shift: subtracted in the precision of the data's float form.
+      data: float64 is shifted before it is rounded to float32.
+      shift: taken from every example.
       label, progress: of the progress bar.
-      rows: examples in a block, by default 256 MiB of float32 and at most 4096.
+      rows: examples in a block, by default 256 MiB of float32 and at most 1024.
 
     Raises:
       InputError: values that are not finite.
     """
     n, d = data.shape[0], len(shift)
-    rows = min(n, rows or max(1, min(4096, _BLOCK_VALUES // d)))
-    buffer = np.empty((rows, d), np.float32)
-    chunk = max(1, _BLOCK_VALUES // (16 * d))
+    rows = min(n, rows or max(1, min(1024, _BLOCK_VALUES // d)))
+    buffer, narrow = np.empty((rows, d), np.float32), shift.astype(np.float32)
     with tqdm(total=n, desc=label, unit="example", disable=not progress, dynamic_ncols=True) as bar:
         for start in range(0, n, rows):
-            block = buffer[: min(rows, n - start)]
-            # Converted a few examples at a time: the conversion makes copies, of 16 MiB each here.
-            for first in range(0, len(block), chunk):
-                into = block[first : first + chunk]
-                x = _rows(data, slice(start + first, start + first + len(into)))
-                np.subtract(x, shift.astype(x.dtype), out=into, casting="same_kind")
+            raw = _rows(data, slice(start, min(start + rows, n)))
+            block = buffer[: len(raw)]
+            np.subtract(raw, shift if raw.dtype == np.float64 else narrow, out=block, casting="same_kind")
             _release(data)
             yield block
             bar.update(len(block))
 
 
-def _rows(data: Examples, which: slice) -> Float[np.ndarray, "m d"]:
-    x = to_float(np.asarray(data[which]))
-    if not np.isfinite(x).all():
-        raise cannot_fit(data)
-    return x.reshape(len(x), -1)
+def _rows(data: Examples, which: slice) -> Any:
+    raw = np.asarray(data[which])
+    if raw.dtype != np.uint8 and not np.isfinite(raw).all():
+        raise _cannot_fit(data)
+    return raw.reshape(len(raw), -1)
+
+
+def _cannot_fit(data: Examples) -> InputError:
+    return InputError(f"the Gaussian prior cannot be fitted: data of shape {data.shape} is empty or not finite")
 
 
 def _release(data: Examples) -> None:
