@@ -14,8 +14,8 @@ import tempfile
 import numpy as np
 from matplotlib.figure import Figure
 
-from benchmarks.environment import describe
 import fdrl_jax
+from benchmarks.environment import describe
 from configs import gaussians
 from fdrl_jax import builders, pictures, sampling
 from fdrl_jax.observe import save_picture

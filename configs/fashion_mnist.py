@@ -38,8 +38,8 @@ def get_config(variant: str = "full") -> ConfigDict:
     )
     if variant == "cpu":
         config.ema_decay = 0.995
-        config.model.update(stem=16, stages=((32, 1, 2), (64, 1, 2), (64, 2, 2)), spectral_norm=True)
-        config.flow.update(num_steps=10, kappa=2)
-        config.optimizer.update(learning_rate=1e-3, decay_steps=(2_500, 3_300))
-        config.train.update(num_steps=4_000, log_every=50, sample_every=250, checkpoint_every=250)
+        config.model.update(stem=16, stages=((32, 1, 2), (64, 1, 2), (64, 2, 2)))
+        config.flow.update(num_steps=20, kappa=4)
+        config.optimizer.update(learning_rate=1e-3, decay_steps=(1_000, 3_000))
+        config.train.update(num_steps=3_500, log_every=50, sample_every=250, checkpoint_every=250)
     return config

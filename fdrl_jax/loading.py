@@ -85,7 +85,7 @@ def _load_file(
     loss = _named("loss", loss, theirs.get("loss_function"), path, _LOSSES, LOSSES)
     divergence = _named("divergence", divergence, theirs.get("f_divergence"), path, _DIVERGENCES, DIVERGENCES)
     source = _prior(path, prior, network.architecture.event_shape)
-    experiment = builders.build(_config(network, theirs, loss, divergence, source))
+    experiment = builders.build(_config(path, network, theirs, loss, divergence, source))
     weights = experiment.recipe.estimator.effective(network.params, network.spectral)
     return sampling.Model(experiment, weights, builders.place_prior(source)[0], int(theirs.get("step", 0)))
 
@@ -100,7 +100,7 @@ def _named(
         # The loss comes before the divergence in their file names, and both may be KL.
         words = [word for word in path.stem.split("_") if word in theirs]
         stated = None if not words else words[0 if what == "loss" else -1]
-    if stated not in theirs:
+    if not isinstance(stated, str) or stated not in theirs:
         raise InputError(f"{path} does not say its {what}: pass {what}=, one of {', '.join(ours)}")
     return theirs[stated]
 
@@ -129,9 +129,25 @@ def _prior(path: pathlib.Path, prior: Any, shape: tuple[int, int, int]) -> prior
 
 
 def _config(
-    network: convert.Network, theirs: Mapping[str, Any], loss: str, divergence: str, prior: priors.Prior
+    path: pathlib.Path,
+    network: convert.Network,
+    theirs: Mapping[str, Any],
+    loss: str,
+    divergence: str,
+    prior: priors.Prior,
 ) -> dict[str, Any]:
-    """The config of this package that says what theirs does."""
+    """The config of this package that says what theirs does.
+
+    Raises:
+      InputError: theirs has something else where a number should be.
+    """
+
+    def number(name: str, default: float) -> float:
+        value = theirs.get(name, default)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise InputError(f"{path}: its config has {name} = {value!r}, not a number: is it a checkpoint of FDRL?")
+        return value
+
     size, _, channels = network.architecture.event_shape
     name = _DATASETS.get(str(theirs.get("dataset")), "folder")
     data = {
@@ -154,16 +170,16 @@ def _config(
         "seed": 0,
         "loss": loss,
         "divergence": divergence,
-        "ema_decay": float(theirs.get("ema_rate", 0.998)),
+        "ema_decay": number("ema_rate", 0.998),
         "precision": "float32",
         "data": data,
         "prior": {"name": "ddp", "rank": 0, "jitter": 1e-4} if fitted else {"name": "uniform"},
         "model": network.config(),
         "flow": {
-            "num_steps": int(theirs.get("n_flow_steps", 100)),
+            "num_steps": int(number("n_flow_steps", 100)),
             "kappa": 20 if fitted else 10,
-            "step_size": float(theirs.get("eta", 3.0)),
-            "noise": float(theirs.get("noise_factor", 1e-2)),
+            "step_size": number("eta", 3.0),
+            "noise": number("noise_factor", 1e-2),
             "guided": True,
         },
         "optimizer": {"learning_rate": 1e-4, "decay_steps": (), "decay_factor": 0.1, "b1": 0.9, "b2": 0.999},

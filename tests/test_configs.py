@@ -2,6 +2,7 @@
 
 import importlib
 import pathlib
+import re
 import shutil
 
 import numpy as np
@@ -14,6 +15,7 @@ import fdrl_jax
 import main
 from configs import celeba64, cifar10, fashion_mnist, gaussians, images, points
 from fdrl_jax import builders, data
+from fdrl_jax.types import InputError
 
 CONFIGS = [
     ("digits", None),
@@ -118,10 +120,33 @@ def test_an_image_config_is_prepared_trained_resumed_and_sampled(name, variant, 
     assert samples.std() > 0
 
 
-def test_a_low_rank_prior_is_trained_with_and_stored(tmp_path):
+def test_too_few_images_for_a_batch_is_said_before_they_are_read(tmp_path):
+    config = shrink.shrink(get("emoji64", None), folder=tmp_path)
+    config.data.batch_size = 25
+    with pytest.raises(
+        InputError, match="batch_size = 25 is more than the 24 examples of data set 'folder'"
+    ):
+        builders.dataset(builders.build(config))
+    assert not (tmp_path / "cache").exists()
+
+
+def test_skipped_images_can_leave_too_few_for_a_batch(tmp_path):
+    config = shrink.shrink(get("emoji64", None), folder=tmp_path)
+    config.data.update(batch_size=24, on_error="skip")
+    (tmp_path / "data" / "0003.png").write_bytes(b"no picture")
+    with pytest.raises(InputError, match="batch_size = 24 is more than the 23 examples"):
+        builders.dataset(builders.build(config), progress=False)
+
+
+def test_a_low_rank_prior_is_trained_with_and_stored(tmp_path, capsys):
     config = shrink.shrink(get("emoji64", None), folder=tmp_path)
     config.prior.rank = 5
     trained = shrink.trained(config, tmp_path / "run")
+    log = capsys.readouterr().out
+    share, distance = re.search(r"rank 5 keeps ([\d.]+)% of .* distance to the exact Gaussian ([\d.]+)", log).groups()
+    assert 10 < float(share) < 100
+    # The variance that is not kept, at most: each part of it is in its pixel still, only without its covariances.
+    assert float(distance) > 0
     loaded = fdrl_jax.load(tmp_path / "run")
     assert loaded.prior.basis.shape == (16 * 16 * 3, 5)
     np.testing.assert_array_equal(

@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy import linalg
+from smooth import smooth_images
 
-from fdrl_jax.evaluation import precision_recall, sliced_wasserstein
+from fdrl_jax.evaluation import bures_wasserstein, precision_recall, prior_distance, sliced_wasserstein
+from fdrl_jax.priors import fit_gaussian, fit_low_rank
 from fdrl_jax.types import InputError
 
 
@@ -94,3 +97,58 @@ def test_directions_come_from_the_seed():
 def test_sets_of_different_shapes_are_refused(a, b):
     with pytest.raises(InputError, match="two sets of one shape"):
         sliced_wasserstein(np.zeros(a), np.zeros(b))
+
+
+# --- Wasserstein-2 of Gaussians ---
+
+
+def orthogonal(d, seed):
+    return np.linalg.qr(cloud(d, seed, shape=(d,)))[0]
+
+
+def test_in_one_dimension_it_is_the_difference_of_means_and_deviations():
+    distance = bures_wasserstein(np.array([1.0]), np.array([[2.0]]), np.array([4.0]), np.array([[-6.0]]))
+    assert distance == pytest.approx(5)  # 3^2 + (2 - 6)^2; a factor's sign does not matter.
+
+
+def test_along_common_axes_it_is_the_difference_of_deviations():
+    axes, a, b = orthogonal(5, 0), np.arange(5.0), np.array([2.0, 0, 1, 7, 3])
+    mean = np.zeros(5)
+    distance = bures_wasserstein(mean, axes * a, mean + 1, axes * b)
+    assert distance == pytest.approx(np.sqrt(5 + np.square(a - b).sum()))
+
+
+def test_bures_wasserstein_matches_its_formula_for_any_factors():
+    a, b = cloud(6, 0, shape=(6,)), cloud(6, 1, shape=(9,))
+    mean_a, mean_b = cloud(2, 2, shape=(2, 3))
+    root = linalg.sqrtm(a @ a.T)
+    cross = np.trace(linalg.sqrtm(root @ (b @ b.T) @ root)).real
+    expected = np.sqrt(np.square(mean_a - mean_b).sum() + np.trace(a @ a.T) + np.trace(b @ b.T) - 2 * cross)
+    assert bures_wasserstein(mean_a, a, mean_b, b) == pytest.approx(expected)
+    assert bures_wasserstein(mean_b, b, mean_a, a) == pytest.approx(expected)
+    rotated = bures_wasserstein(mean_a, a @ orthogonal(6, 3), mean_b, np.linalg.cholesky(b @ b.T))
+    assert rotated == pytest.approx(expected)
+
+
+def test_small_eigenvalues_do_not_blur_it():
+    # Variances from 1e3 to 1e-9, as of images: the root of the product of covariances in float64 is off by 1e-3.
+    factor = orthogonal(200, 0) * np.geomspace(1e1, 1e-4, 200)
+    mean = np.zeros(200)
+    assert bures_wasserstein(mean, factor, mean, factor @ orthogonal(200, 1)) < 1e-6
+
+
+@pytest.mark.parametrize(
+    "shapes", [((2,), (2, 2), (3,), (3, 3)), ((2,), (3, 3), (2,), (2, 2)), ((2,), (2,), (2,), (1,))]
+)
+def test_gaussians_of_different_dimensions_are_refused(shapes):
+    with pytest.raises(InputError, match="of one dimension"):
+        bures_wasserstein(*(np.zeros(shape) for shape in shapes))
+
+
+def test_fitted_priors_come_nearer_with_the_rank():
+    images = smooth_images(300, 4)
+    exact = fit_gaussian(images)
+    far, near, full = (prior_distance(exact, fit_low_rank(images, rank)) for rank in (2, 20, 48))
+    assert far > near > full
+    assert full < 0.01  # Jitter counts in both.
+    assert prior_distance(exact, exact) < 1e-5

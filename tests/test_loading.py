@@ -36,6 +36,7 @@ def test_an_authors_checkpoint_gives_their_outputs(ema, weights, files):
     assert_close(model.ratio_fn(X), EXPECTED[f"full/{weights}"])
     config = model.experiment.config
     assert (config["loss"], config["divergence"]) == ("lsif", "chi2")
+    assert model.step == 3  # The file has the index of the last step.
 
 
 def test_it_samples_from_the_prior_it_is_given(files):
@@ -97,6 +98,21 @@ def test_what_does_not_go_together_is_one_line(name, options, message, files):
     with pytest.raises(InputError, match=message) as caught:
         fdrl_jax.load(files / name, **options)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"eta": "three"}, "its config has eta = 'three', not a number"),
+        ({"n_flow_steps": None}, "its config has n_flow_steps = None, not a number"),
+        ({"loss_function": ["LSIF"]}, "does not say its loss"),
+    ],
+)
+def test_a_config_with_something_else_in_it_is_one_line(changes, message, files, monkeypatch):
+    network, theirs = convert.read_checkpoint(files / "cifar10_LSIF_Pearson.pt")
+    monkeypatch.setattr(convert, "read_checkpoint", lambda path, ema: (network, theirs | changes))
+    with pytest.raises(InputError, match=message):
+        fdrl_jax.load(files / "cifar10_LSIF_Pearson.pt", prior="uniform")
 
 
 def test_a_run_has_its_own_prior(tmp_path):

@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 from parity import assert_close, fixture, nhwc
 from scipy import stats
+from smooth import Recorded, relative, smooth_images
 
 from fdrl_jax import rng
-from fdrl_jax.priors import Gaussian, Normal, Prior, Uniform, fit_gaussian
+from fdrl_jax.pixels import to_float
+from fdrl_jax.priors import Gaussian, Normal, Prior, Uniform, cholesky, fit_gaussian
+from fdrl_jax.priors.cholesky import cholesky_in_place
+from fdrl_jax.priors.covariance import moments
 from fdrl_jax.types import InputError
 
 pytestmark = pytest.mark.usefixtures("strict_promotion")
@@ -51,6 +55,82 @@ def test_covariance_is_biased_plus_jitter():
     # Two points at +-1: mean 0, sum of squares 2, divided by n = 2.
     prior = fit_gaussian(np.array([[1.0], [-1.0]]), jitter=0.25)
     np.testing.assert_allclose(prior.factor, np.sqrt([[1.25]]), rtol=1e-6)
+
+
+@pytest.mark.parametrize("block", [1, 7, 80, 150, 1000])
+@pytest.mark.parametrize("rows", [1, 9, 70, 1000])
+def test_moments_do_not_depend_on_how_they_are_cut(block, rows):
+    data = np.random.default_rng(0).standard_normal((70, 50, 3)) @ np.array([[1, 0, 1], [0, 2, 1], [0, 0, 0.5]])
+    mean, covariance = moments(data, block, rows)
+    flat = data.reshape(70, 150)
+    np.testing.assert_allclose(mean, flat.mean(axis=0), atol=1e-7)
+    expected = np.tril(np.cov(flat.T, bias=True))
+    assert relative(covariance, expected) < 1e-6
+    assert not np.triu(covariance, 1).any()
+
+
+@pytest.mark.parametrize("kind", ["uint8", "float32", "float64"])
+def test_covariance_is_accurate(kind):
+    images = smooth_images(20_000, 16)
+    # The aim is 1e-5. Rounding the exact covariance gives 2.5e-8.
+    bound = 1e-7 if kind == "uint8" else 1e-6
+    _, covariance = moments(images if kind == "uint8" else to_float(images).astype(kind))
+    exact = images.reshape(len(images), -1) / 127.5 - 1
+    assert relative(covariance, np.tril(np.cov(exact.T, bias=True))) < bound
+
+
+def test_mean_far_from_zero_costs_no_accuracy():
+    data = 1000 + np.random.default_rng(0).standard_normal((3000, 20))
+    _, covariance = moments(data)
+    assert relative(covariance, np.tril(np.cov(data.T, bias=True))) < 1e-6
+
+
+def test_memory_map_and_floats_give_one_fit(tmp_path):
+    images = smooth_images(300, 4)
+    np.save(tmp_path / "images.npy", images)
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
+    prior = fit_gaussian(mapped)
+    assert prior.event_shape == (4, 4, 3)
+    for data in (images, to_float(images), to_float(images).astype(np.float64)):
+        other = fit_gaussian(data)
+        assert_close(other.mean, prior.mean, 1e-6)
+        assert_close(other.factor, prior.factor, 1e-5)
+    np.testing.assert_array_equal(mapped, images)  # Letting go of its pages lost nothing.
+
+
+def test_fit_reads_each_example_once_a_block_at_a_time():
+    data = Recorded(smooth_images(5000, 4))
+    fit_gaussian(data)
+    sample, *blocks = data.reads
+    assert len(sample) <= 256
+    assert max(map(len, blocks)) <= 1024
+    assert sorted(i for block in blocks for i in block) == list(range(5000))
+
+
+def test_factor_is_shared_with_a_cpu_device_not_copied():
+    factor = fit_gaussian(smooth_images(50, 4)).factor
+    assert isinstance(factor, np.ndarray)
+    assert jax.device_put(factor, jax.devices("cpu")[0]).unsafe_buffer_pointer() == factor.ctypes.data
+
+
+@pytest.mark.parametrize(("d", "block"), [(1, 1), (5, 2), (64, 64), (65, 64), (130, 64), (130, 200)])
+def test_cholesky_by_blocks_is_the_factor(d, block, monkeypatch):
+    monkeypatch.setattr(cholesky, "_TERMS", 24)  # Divides no block: long sums are cut too.
+    x = np.random.default_rng(d).standard_normal((d, d + 5))
+    a = (x @ x.T / d + 0.1 * np.eye(d)).astype(np.float32)
+    expected = np.linalg.cholesky(a.astype(np.float64))
+    a[np.triu_indices(d, 1)] = np.nan  # Not read, and cleared.
+    cholesky_in_place(a, block)
+    assert_close(a, expected, 1e-5)
+
+
+@pytest.mark.parametrize("row", [0, 3, 9])
+@pytest.mark.parametrize("value", [-1.0, 0.0, np.nan])
+def test_cholesky_refuses_what_is_not_positive_definite(row, value):
+    a = np.eye(10, dtype=np.float32)
+    a[row, row] = value
+    with pytest.raises(np.linalg.LinAlgError):
+        cholesky_in_place(a, 4)
 
 
 def test_constant_pixel_needs_jitter():

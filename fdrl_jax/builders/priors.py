@@ -11,7 +11,11 @@ import numpy as np
 from fdrl_jax import data, priors
 from fdrl_jax.builders.datasets import cache_root, prior_source
 from fdrl_jax.builders.experiment import Experiment
+from fdrl_jax.evaluation import prior_distance
 from fdrl_jax.types import InputError
+
+# Values in an image up to which a low-rank prior is compared with the exact one when it is fitted: half a minute.
+_LARGEST_DISTANCE = 3072
 
 
 def fit_prior(experiment: Experiment, dataset: data.Dataset, progress: bool = True) -> priors.Prior:
@@ -23,9 +27,16 @@ def fit_prior(experiment: Experiment, dataset: data.Dataset, progress: bool = Tr
     config, prior = experiment.config, experiment.config["prior"]
     if prior["name"] == "ddp":
         assert isinstance(dataset, data.ArrayDataset)  # _check_fit made sure.
-        if prior["rank"]:
-            return priors.fit_low_rank(dataset.examples, prior["rank"], prior["jitter"], progress=progress)
-        return priors.fit_gaussian(dataset.examples, prior["jitter"], progress=progress)
+        exact = not prior["rank"] or math.prod(experiment.event_shape) <= _LARGEST_DISTANCE
+        fitted = priors.fit_gaussian(dataset.examples, prior["jitter"], progress=progress) if exact else None
+        if fitted is not None and not prior["rank"]:
+            return fitted
+        low_rank = priors.fit_low_rank(dataset.examples, prior["rank"], prior["jitter"], progress=progress)
+        kept = f"prior: rank {prior['rank']} keeps {low_rank.variance_kept():.2%} of the variance"
+        if fitted is not None:
+            kept += f"; Bures-Wasserstein distance to the exact Gaussian {prior_distance(low_rank, fitted):.4g}"
+        print(kept)
+        return low_rank
     if prior["name"] == "dataset":
         source = prior_source(experiment)
         assert source is not None
@@ -44,8 +55,6 @@ def place_prior(prior: priors.Prior) -> tuple[priors.Prior | priors.HostGaussian
     large = prior.factor if isinstance(prior, priors.Gaussian) else prior.basis
     where, used = prior_placement(large.nbytes)
     what = f"prior: {large.nbytes / 2**20:,.0f} MiB, {where}"
-    if isinstance(prior, priors.LowRankGaussian):
-        what += f", rank {large.shape[1]} with {prior.variance_kept():.2%} of the variance"
     return priors.place(prior, devices[:used]), what
 
 

@@ -22,6 +22,8 @@ def read_checkpoint(
 ) -> tuple[Network, dict[str, Any]]:
     """The network in a checkpoint, and the config that it was trained with, {} where the file has none.
 
+    To the config is added `step`, the number of training steps made, where the file says it.
+
     Args:
       path: the authors' dict {step, model, optim, ema, scheduler, config}, a bare state_dict, or, by its suffix, a
         .safetensors file.
@@ -44,6 +46,8 @@ def read_checkpoint(
         config = {} if config is None else config
         if not isinstance(config, dict):
             raise InputError(f"'config' is a {_kind(config)}, not a dict: is it a checkpoint of FDRL?")
+        if type(content.get("step")) is int:
+            config = config | {"step": content["step"] + 1}  # Theirs is the index of the last step.
         stated = config.get("img_size")
         if image_size is None and type(stated) is int:
             image_size = stated

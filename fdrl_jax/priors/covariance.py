@@ -54,6 +54,7 @@ def moments(data: Examples, block: int = 1024, rows: int | None = None, progress
         stripe = covariance[start:stop, :stop].astype(np.float64) / n
         stripe -= np.multiply.outer(delta[start:stop], delta[:stop])
         covariance[start:stop, :stop] = np.tril(stripe * scale**2, start)
+        covariance[start:stop, stop : stop + block] = 0
     return Moments((shift + delta) * scale + offset, covariance)
 
 

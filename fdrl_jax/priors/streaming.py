@@ -51,7 +51,7 @@ def near_mean(data: Examples, count: int = 256) -> Float64[np.ndarray, " d"]:
     """Mean of at most `count` evenly spaced examples, as stored: good enough to centre with in the first pass.
 
     Of uint8 it is rounded. The centred values are then integers, whose products float32 adds up without any error to
-    2^24: 1024 examples reach that only where their squares average 128^2, as in an image of nothing but black and white.
+    2^24: 1024 examples reach that only where their squares average 128^2, as in images of only black and white.
 
     Raises:
       InputError: values that are not finite.
