@@ -81,6 +81,12 @@ def test_an_interrupted_preparation_goes_on_where_it_was(tmp_path):
     assert cached.skipped == ("image 3",)
 
 
+def test_images_that_fail_the_second_time_leave_no_rest_of_the_first(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        prepare(tmp_path, Images(20, interrupt=19), on_error="skip")
+    assert pixels(prepare(tmp_path, Images(20, bad=[16, 17, 18]), on_error="skip")) == [*range(16), 19]
+
+
 @pytest.mark.parametrize("damage", ["progress", "files"])
 def test_a_preparation_that_cannot_go_on_starts_again(damage, tmp_path):
     with pytest.raises(KeyboardInterrupt):
