@@ -78,6 +78,8 @@ def parse(argv: list[str]) -> tuple[flags.FlagValues, Any]:
         fv = define_flags(argv)
         rest = fv(argv)
     except flags.Error as error:
+        if "get_config() takes 0 positional arguments" in str(error):
+            raise InputError("--config is an experiment without variants: leave out the colon and what follows") from None
         hint = "; fields are changed together with --config=FILE, in --mode=train" if "'config." in str(error) else ""
         raise InputError(_one_line(error) + hint) from None
     except (AttributeError, KeyError) as error:

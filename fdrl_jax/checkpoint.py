@@ -2,6 +2,7 @@
 
     WORKDIR/config.json         the config, written once the run is set up
     WORKDIR/prior.npz           the fitted prior, where there is something to fit
+    WORKDIR/data.json           the digest of the training images, where they were read from files
     WORKDIR/checkpoints/STEP/   orbax checkpoints of the `TrainState` after STEP updates
 
 The only module that imports orbax.
@@ -22,11 +23,17 @@ from fdrl_jax.types import InputError
 
 CONFIG_FILE = "config.json"
 PRIOR_FILE = "prior.npz"
+DATA_FILE = "data.json"
 CHECKPOINTS = "checkpoints"
 
 
-def write_setup(workdir: pathlib.Path, config: dict[str, Any], prior_arrays: dict[str, np.ndarray]) -> None:
-    """Write the prior and the config; the config last, so that its presence means that both are whole."""
+def write_setup(
+    workdir: pathlib.Path, config: dict[str, Any], prior_arrays: dict[str, np.ndarray], data_digest: str | None = None
+) -> None:
+    """Write what there is, the config last, so that its presence means that all of it is whole."""
+    if data_digest is not None:
+        with atomic(workdir / DATA_FILE) as path:
+            path.write_text(json.dumps({"digest": data_digest}) + "\n")
     if prior_arrays:
         with atomic(workdir / PRIOR_FILE) as path:
             np.savez(path, **prior_arrays)  # type: ignore[arg-type]
@@ -54,6 +61,21 @@ def read_config(workdir: pathlib.Path) -> dict[str, Any] | None:
     except (ValueError, OSError, RecursionError) as error:
         raise InputError(f"{path} is damaged ({error}): restore it or use a new workdir") from None
     return config
+
+
+def read_data_digest(workdir: pathlib.Path) -> str | None:
+    """The digest of the images that the run in `workdir` was begun with; None where it keeps none.
+
+    Raises:
+      InputError: the file is damaged.
+    """
+    path = workdir / DATA_FILE
+    if not path.exists():
+        return None
+    try:
+        return str(json.loads(path.read_text())["digest"])
+    except (ValueError, OSError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is damaged ({error}): restore it or use a new workdir") from None
 
 
 def read_prior(workdir: pathlib.Path) -> dict[str, np.ndarray]:
@@ -102,6 +124,10 @@ class Checkpoints:
     def latest_step(self) -> int | None:
         """The newest checkpoint's step, or None."""
         return self._manager.latest_step()
+
+    def all_steps(self) -> list[int]:
+        """The steps of all checkpoints, in order."""
+        return sorted(self._manager.all_steps())
 
     def save(self, step: int, state: TrainState) -> None:
         """Start writing `state`, which the caller may donate at once.

@@ -25,6 +25,7 @@ def load(
     prior: priors.Prior | str | pathlib.Path | None = None,
     loss: str | None = None,
     divergence: str | None = None,
+    image_size: int | None = None,
 ) -> sampling.Model:
     """The model of a training run, or of a checkpoint of the authors' PyTorch code.
 
@@ -41,6 +42,7 @@ def load(
         prior.npz.
       loss, divergence: of a file: names of `losses.LOSSES` and `divergences.DIVERGENCES`; by default what the file's
         config or its name says.
+      image_size: of a file: pixels a side, where its network is not in Table 3 and its config does not say.
 
     Raises:
       InputError: there is no run, checkpoint or file, it is damaged, or an argument does not go with it.
@@ -49,8 +51,9 @@ def load(
     if path.suffix in _SUFFIXES and not path.is_dir():
         if step is not None:
             raise InputError(f"step = {step} is for a run's directory, and {path} is one checkpoint: leave it out")
-        return _load_file(path, ema, prior, loss, divergence)
-    for name, value in (("prior", prior), ("loss", loss), ("divergence", divergence)):
+        return _load_file(path, ema, prior, loss, divergence, image_size)
+    for_files = {"prior": prior, "loss": loss, "divergence": divergence, "image_size": image_size}
+    for name, value in for_files.items():
         if value is not None:
             raise InputError(f"{name} is for a {'/'.join(_SUFFIXES)} file; the run in {path} has its own: leave it out")
     return _load_run(path, step, ema)
@@ -70,6 +73,9 @@ def _load_run(workdir: pathlib.Path, step: int | None, ema: bool) -> sampling.Mo
             step = checkpoints.latest_step()
         if step is None:
             raise InputError(f"{workdir} has no checkpoint yet: train it for longer")
+        if step not in checkpoints.all_steps():
+            steps = ", ".join(map(str, checkpoints.all_steps())) or "none"
+            raise InputError(f"{workdir} has no checkpoint of step {step}: there are {steps}")
         state = checkpoints.restore(step, sampling.abstract_state(experiment))
     return sampling.trained(experiment, state, prior, ema)
 
@@ -80,8 +86,9 @@ def _load_file(
     prior: priors.Prior | str | pathlib.Path | None,
     loss: str | None,
     divergence: str | None,
+    image_size: int | None,
 ) -> sampling.Model:
-    network, theirs = convert.read_checkpoint(path, ema)
+    network, theirs = convert.read_checkpoint(path, ema, image_size)
     loss = _named("loss", loss, theirs.get("loss_function"), path, _LOSSES, LOSSES)
     divergence = _named("divergence", divergence, theirs.get("f_divergence"), path, _DIVERGENCES, DIVERGENCES)
     source = _prior(path, prior, network.architecture.event_shape)
@@ -108,7 +115,7 @@ def _named(
 def _prior(path: pathlib.Path, prior: Any, shape: tuple[int, int, int]) -> priors.Prior:
     if prior is None:
         raise InputError(f"{path} has no prior in it: pass prior='uniform', or the path of the authors' ..._ddp.pt")
-    if prior == "uniform":
+    if isinstance(prior, str) and prior == "uniform":
         return priors.Uniform(shape)
     if isinstance(prior, (str, pathlib.Path)):
         file = pathlib.Path(prior)

@@ -180,16 +180,16 @@ def _bytes(tree: PyTree) -> int:
 
 
 def _cache(experiment: builders.Experiment) -> tuple[int | None, bool, int, int]:
-    """How many images, whether they were found, bytes of their cache, bytes free there."""
+    """How many training images, whether they were found, bytes of all caches, bytes free there."""
     config = experiment.config["data"]
     if "path" not in config:
         return None, False, 0, 0
     root = builders.cache_root(config).absolute()
     free = shutil.disk_usage(next(path for path in (root, *root.parents) if path.exists())).free
     try:
-        source = builders.data_source(experiment)
-        assert source is not None
-        return len(source.reader), True, source.num_bytes, free
+        sources = builders.sources(experiment)
+        return len(sources[0].reader), True, sum(source.num_bytes for source in sources), free
     except InputError:
-        images = PUBLISHED.get((config["name"], config.get("split")), 0)
+        first, n = map(int, config["part"].split("/"))
+        images = len(range(first, PUBLISHED.get((config["name"], config.get("split")), 0), n))
         return images, False, images * math.prod(experiment.event_shape), free

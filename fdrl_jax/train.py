@@ -15,7 +15,7 @@ from fdrl_jax.state import TrainState
 from fdrl_jax.types import DivergedError, InputError
 
 # Groups and fields that may change between the runs of one directory: they do not change what a step computes. Files
-# may be moved; that they are still the same files is for the user to see to.
+# may be moved; `_check_images` sees to it that their images are the same.
 _MAY_CHANGE = ("config.train.", "config.data.path", "config.data.cache", "config.prior.path")
 
 PICTURE_IMAGES = 64
@@ -42,6 +42,7 @@ def train(config: schema.Config, workdir: str | pathlib.Path, progress: bool = T
     num_steps = experiment.config["train"]["num_steps"]
     stored = _stored_config(experiment, workdir)
     dataset = builders.dataset(experiment, progress)
+    _check_images(experiment, dataset, workdir)
     prior, placement = builders.place_prior(_set_up(experiment, workdir, stored, dataset, progress))
     if placement:
         print(placement)
@@ -89,8 +90,19 @@ def _set_up(
         arrays = checkpoint.read_prior(workdir)
         prior = builders.load_prior(experiment, arrays)
     if stored != experiment.config:
-        checkpoint.write_setup(workdir, experiment.config, arrays if stored is None else {})
+        digest = dataset.digest if isinstance(dataset, data.ArrayDataset) else None
+        checkpoint.write_setup(workdir, experiment.config, arrays if stored is None else {}, digest)
     return prior
+
+
+def _check_images(experiment: builders.Experiment, dataset: data.Dataset, workdir: pathlib.Path) -> None:
+    """Refuse to go on with other images than a run was begun with."""
+    kept = checkpoint.read_data_digest(workdir)
+    if kept is not None and isinstance(dataset, data.ArrayDataset) and dataset.digest != kept:
+        raise InputError(
+            f"the images in {experiment.config['data']['path']} are not those that the run in {workdir} was begun "
+            "with: restore them, or use a new workdir"
+        )
 
 
 def _check_same(config: Mapping[str, Any], stored: Mapping[str, Any], workdir: pathlib.Path) -> None:

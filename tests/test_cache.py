@@ -39,8 +39,8 @@ class Images:
         return self.version
 
 
-def source(reader, on_error="stop", path="somewhere", transform=""):
-    return data.Source("things", path, reader, data.Transform.parse(transform, 4, 3), on_error)
+def source(reader, on_error="stop", path="somewhere", transform="", selection=""):
+    return data.Source("things", path, selection, reader, data.Transform.parse(transform, 4, 3), on_error)
 
 
 def prepare(tmp_path, reader, **options):
@@ -104,15 +104,17 @@ def test_changed_files_are_read_again(tmp_path):
     reader = Images(10, version="b")
     new = prepare(tmp_path, reader)
     assert len(reader.was_read) == 10
-    assert new.fingerprint != old.fingerprint
+    assert new.digest == old.digest  # The same pixels.
     assert pixels(old) == list(range(10))  # A run that has the old file open goes on.
     assert len([p for p in tmp_path.iterdir() if p.is_dir()]) == 1
 
 
-@pytest.mark.parametrize("change", [{"path": "elsewhere"}, {"transform": "pad:4"}, {"on_error": "skip"}])
+@pytest.mark.parametrize("change", [{"path": "elsewhere"}, {"transform": "pad:4"}, {"selection": "test"}])
 def test_what_is_made_differently_has_a_cache_of_its_own(change, tmp_path):
     prepare(tmp_path, Images(10))
     assert cache.load(source(Images(10), **change), tmp_path) is None
+    prepare(tmp_path, Images(10), **change)
+    assert cache.load(source(Images(10)), tmp_path) is not None
 
 
 def test_a_bad_image_is_named_and_nothing_is_left_half_done(tmp_path):
@@ -132,6 +134,32 @@ def test_skipped_images_are_counted_and_so_are_their_labels(tmp_path, capsys):
     assert pixels(cached) == cached.labels.tolist() == good
     assert cached.skipped == ("image 0", "image 11", "image 19")
     assert "3 of 20 images in somewhere were skipped; the last: image 19 is torn" in capsys.readouterr().out
+
+
+def test_after_a_bad_image_skipping_goes_on_where_it_stopped(tmp_path):
+    with pytest.raises(InputError, match="image 11"):
+        prepare(tmp_path, Images(20, bad=[11]))
+    reader = Images(20, bad=[11])
+    assert prepare(tmp_path, reader, on_error="skip").skipped == ("image 11",)
+    assert min(reader.was_read) == 8
+    assert not list(tmp_path.glob("*.part"))
+    # What was skipped is not passed over where that is not allowed, and what was made stays.
+    with pytest.raises(InputError, match="image 11"):
+        prepare(tmp_path, Images(20, bad=[11]))
+    assert len(prepare(tmp_path, Images(20, bad=[11]), on_error="skip").images) == 19
+
+
+def test_what_another_config_would_mend_is_not_to_be_skipped(tmp_path):
+    reader = Images(3)
+    reader.read = lambda index: np.zeros((5, 5, 3), np.uint8)
+    with pytest.raises(InputError, match=r"as config\.data\.transform, ") as caught:
+        prepare(tmp_path, reader)
+    assert "on_error" not in str(caught.value)
+
+
+def test_the_digest_is_of_the_pixels(tmp_path):
+    digests = [prepare(tmp_path / str(i), Images(n)).digest for i, n in enumerate((10, 10, 11))]
+    assert digests[0] == digests[1] != digests[2]
 
 
 def test_a_readers_own_errors_are_one_line_with_the_images_name(tmp_path):
@@ -162,12 +190,12 @@ def test_a_cache_that_cannot_be_written_is_said(tmp_path):
         prepare(tmp_path / "file", Images(3))
 
 
-@pytest.mark.parametrize("damage", ["short", "meta", "no images"])
+@pytest.mark.parametrize("damage", ["short", "long", "meta", "no images"])
 def test_a_damaged_cache_is_named(damage, tmp_path):
     prepare(tmp_path, Images(10))
     (folder,) = (p for p in tmp_path.iterdir() if p.is_dir())
-    if damage == "short":
-        os.truncate(folder / cache.IMAGES, 100)
+    if damage in ("short", "long"):
+        os.truncate(folder / cache.IMAGES, 100 if damage == "short" else 1000)
     elif damage == "meta":
         (folder / cache.META).write_text("[]")
     else:

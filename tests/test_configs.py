@@ -123,9 +123,7 @@ def test_an_image_config_is_prepared_trained_resumed_and_sampled(name, variant, 
 def test_too_few_images_for_a_batch_is_said_before_they_are_read(tmp_path):
     config = shrink.shrink(get("emoji64", None), folder=tmp_path)
     config.data.batch_size = 25
-    with pytest.raises(
-        InputError, match="batch_size = 25 is more than the 24 examples of data set 'folder'"
-    ):
+    with pytest.raises(InputError, match="batch_size = 25 is more than the 24 examples of data set 'folder'"):
         builders.dataset(builders.build(config))
     assert not (tmp_path / "cache").exists()
 

@@ -91,10 +91,12 @@ def test_arguments_go_before_what_the_name_says(files):
         ("cifar10_LSIF_Pearson.pt", {"prior": "uniform", "loss": "lsiv"}, "config.loss = 'lsiv' must be one of"),
         ("net.safetensors", {"prior": "uniform"}, "net.safetensors does not say its loss: pass loss="),
         ("nothing.pt", {"prior": "uniform"}, "nothing.pt"),
+        ("bare.pt", {"prior": "uniform", "loss": "lsif", "divergence": "chi2"}, "bare.pt: .*: say image_size="),
     ],
 )
 def test_what_does_not_go_together_is_one_line(name, options, message, files):
     shutil.copy(files / "cifar10_LR_logD.safetensors", files / "net.safetensors")
+    shutil.copy(FILES / "state_dict.pt", files / "bare.pt")
     with pytest.raises(InputError, match=message) as caught:
         fdrl_jax.load(files / name, **options)
     assert "\n" not in str(caught.value)
@@ -110,9 +112,20 @@ def test_what_does_not_go_together_is_one_line(name, options, message, files):
 )
 def test_a_config_with_something_else_in_it_is_one_line(changes, message, files, monkeypatch):
     network, theirs = convert.read_checkpoint(files / "cifar10_LSIF_Pearson.pt")
-    monkeypatch.setattr(convert, "read_checkpoint", lambda path, ema: (network, theirs | changes))
+    monkeypatch.setattr(convert, "read_checkpoint", lambda path, ema, image_size: (network, theirs | changes))
     with pytest.raises(InputError, match=message):
         fdrl_jax.load(files / "cifar10_LSIF_Pearson.pt", prior="uniform")
+
+
+def test_the_size_of_another_network_can_be_said():
+    model = fdrl_jax.load(FILES / "state_dict.pt", prior="uniform", loss="lsif", divergence="chi2", image_size=8)
+    assert model.experiment.event_shape == (8, 8, 3)
+
+
+def test_a_step_that_was_not_kept_is_named_with_those_that_were(tmp_path):
+    shrink.trained(shrink.tiny_points(), tmp_path)
+    with pytest.raises(InputError, match="has no checkpoint of step 3: there are 2, 4"):
+        fdrl_jax.load(tmp_path, step=3)
 
 
 def test_a_run_has_its_own_prior(tmp_path):

@@ -200,6 +200,11 @@ BAD = [
     ((*TRAIN, "--config.prior.scale=-1.0"), "config.prior.scale = -1.0 must be a finite number above 0"),
     ((*DIGITS, "--config.prior.rank=-1"), "config.prior.rank = -1 must be an integer of at least 0"),
     ((*DIGITS, "--config.prior.rank=65"), "config.prior.rank = 65 is more than the 64 pixels of an image"),
+    (
+        (*DIGITS, "--config.model.stages=((4, 1, 1),)", "--config.model.attention=1"),
+        "attention = 1 works on an eighth of",
+    ),
+    (("--config=configs/digits.py:foo", "--workdir={tmp}/run"), "--config is an experiment without variants: leave out the colon"),
     ((*DIGITS, "--config.model.attention=4"), "config.model.attention = 4 is the stage that attention follows"),
     (("--mode=prepare", "--workdir={tmp}/run", FAR), "--workdir is a flag of --mode=train and --mode=sample, not of"),
     (("--mode=prepare",), "--config is missing: prepare what?"),

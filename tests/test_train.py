@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import pathlib
 import shutil
 
 import jax
@@ -207,6 +208,13 @@ def test_a_run_may_go_on_after_its_files_were_moved(tmp_path):
         group.path = moved
     config.data.cache = str(tmp_path / "other-cache")
     config.train.num_steps = 3
+    # But they must be the same.
+    good, changed = (pathlib.Path(config.data.path) / name for name in ("0003.png", "0004.png"))
+    kept = changed.read_bytes()
+    changed.write_bytes(good.read_bytes())
+    with pytest.raises(fdrl_jax.InputError, match=r"the images in .*data-moved are not those that the run in .*cut"):
+        shrink.trained(config, cut)
+    changed.write_bytes(kept)
     resumed = shrink.trained(config, cut)
     jax.tree.map(np.testing.assert_array_equal, expected.params, resumed.params)
     # Spectral norm's vectors too: they are part of the state.

@@ -31,7 +31,8 @@ def dataset(experiment: Experiment, progress: bool = True) -> data.Dataset:
             source = data_source(experiment)
             assert source is not None
             _check_batch(config, len(source.reader))
-            images = data.ArrayDataset(data.prepare(source, cache_root(config), progress).images, config["flip"])
+            cached = data.prepare(source, cache_root(config), progress)
+            images = data.ArrayDataset(cached.images, config["flip"], cached.digest)
     _check_batch(config, len(images.examples))
     return images
 
@@ -61,7 +62,12 @@ def prior_source(experiment: Experiment) -> data.Source | None:
       InputError: the files are not there.
     """
     prior = experiment.config["prior"]
-    return _source(experiment.config["data"], prior["path"], prior["part"]) if prior["name"] == "dataset" else None
+    if prior["name"] != "dataset":
+        return None
+    try:
+        return _source(experiment.config["data"], prior["path"], prior["part"])
+    except InputError as error:  # The readers name the field that they mostly come from.
+        raise InputError(str(error).replace("config.data.path", "config.prior.path")) from None
 
 
 def sources(experiment: Experiment) -> list[data.Source]:
@@ -101,4 +107,5 @@ def _source(config: Mapping[str, Any], path: str, part: str) -> data.Source:
     first, n = map(int, part.split("/"))
     if n > 1:
         reader = data.EveryNth(reader, first, n)
-    return data.Source(config["name"], path, reader, transform, config["on_error"])
+    selection = f"{config.get('split', '')} {part}"
+    return data.Source(config["name"], path, selection, reader, transform, config["on_error"])

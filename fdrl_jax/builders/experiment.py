@@ -143,6 +143,11 @@ def _check_fit(config: Mapping[str, Any], event_shape: tuple[int, ...]) -> None:
                 f"config.model.attention = {config['model']['attention']} is the stage that attention follows, and "
                 f"there are {len(stages)}: use 0 for none"
             )
+        if config["model"]["attention"] and stages[config["model"]["attention"] - 1][0] < 8:
+            raise InputError(
+                f"config.model.attention = {config['model']['attention']} works on an eighth of the channels of that "
+                f"stage, of config.model.stages = {stages}: let it have at least 8"
+            )
 
 
 def data_transform(config: Mapping[str, Any]) -> data.Transform:

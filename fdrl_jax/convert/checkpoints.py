@@ -106,8 +106,10 @@ def read_ddp(
         raise InputError(f"{path} has a mean of {len(mean)} numbers and a factor {list(factor.shape)}: fit it again")
     shape = _square(len(mean)) if event_shape is None else event_shape
     if shape is None or math.prod(shape) != len(mean):
-        images = "square images of 3 channels or 1" if shape is None else f"images {list(shape)}"
-        raise InputError(f"{path} is over {len(mean)} numbers, not {images}: say event_shape=(H, W, C)")
+        images = "square images of 3 channels or 1: say event_shape=(H, W, C)"
+        if shape is not None:
+            images = f"images {list(shape)}: give the prior of such images"
+        raise InputError(f"{path} is over {len(mean)} numbers, not {images}")
     h, w, c = shape
     order = np.arange(len(mean)).reshape(c, h, w).transpose(1, 2, 0)
     return mean[order].astype(np.float32), factor[order.ravel()].astype(np.float32)

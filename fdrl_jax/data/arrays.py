@@ -20,10 +20,12 @@ class ArrayDataset:
     Attributes:
       examples: [n, *event], uint8 images or float32 points.
       flip: mirror each image left to right with probability 1/2.
+      digest: of the examples, where they were read from files: a run keeps it, so as not to go on with others.
     """
 
     examples: UInt8[np.ndarray, "n *event"] | Float[np.ndarray, "n *event"]
     flip: bool = False
+    digest: str | None = None
     _permutation: Callable[[int, int], np.ndarray] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -2,12 +2,13 @@
 
     CACHE/NAME/images.u8     uint8 [n, H, W, C] in C order, nothing else
     CACHE/NAME/labels.npy    int64 [n], where the source has labels
-    CACHE/NAME/meta.json     shape, fingerprint, names of the images that were skipped
+    CACHE/NAME/meta.json     shape, fingerprint, digest of the images, names of those that were skipped
     CACHE/NAME.part/         the same while it is being made; progress.json says how far it is
     CACHE/NAME.lock          held by the process that makes it
 
 A folder without `.part` is whole: it got its name by a rename, after everything in it was written. NAME has a hash of
-the source's path and the transform; the fingerprint inside is that of the files' names, sizes and times.
+the source's path, what of it is read, and the transform; the fingerprint inside is that of the files' names, sizes and
+times, and the digest that of the pixels.
 """
 
 import contextlib
@@ -53,12 +54,14 @@ class Source:
       name: of the data set, for the cache's folder and for messages.
       path: where the files are, as the user wrote it.
       reader: of the files.
+      selection: what of the files is read, where it is not all of them: a split, a part.
       transform: from a file's image to [image_size, image_size, channels].
       on_error: "stop" at the first image that cannot be used, or "skip" such images and count them.
     """
 
     name: str
     path: str
+    selection: str
     reader: Reader
     transform: Transform
     on_error: Literal["stop", "skip"] = "stop"
@@ -82,7 +85,7 @@ class Source:
         return _digest(self.reader.signature(), self._recipe(), _FORMAT)
 
     def _recipe(self) -> list[Any]:
-        return [self.transform.spec, *self.image_shape, self.on_error, len(self.reader)]
+        return [self.selection, self.transform.spec, *self.image_shape]
 
 
 def _digest(*parts: Any) -> str:
@@ -97,17 +100,18 @@ class Cached:
       images: uint8 [n, H, W, C], memory-mapped, read-only.
       labels: int64 [n], or None where the source has none.
       skipped: names of the images that could not be used.
-      fingerprint: see `Source.fingerprint`.
+      digest: of `images`; the same for the same pixels, wherever they came from.
     """
 
     images: Images
     labels: Int64[np.ndarray, " n"] | None
     skipped: tuple[str, ...]
-    fingerprint: str
+    digest: str
 
 
 def load(source: Source, root: pathlib.Path) -> Cached | None:
-    """The finished cache of `source`, or None where there is none or its files have changed since.
+    """The finished cache of `source`, or None where there is none, its files have changed since, or images that may
+    not be skipped now were skipped then.
 
     Raises:
       InputError: the cache is damaged.
@@ -117,7 +121,7 @@ def load(source: Source, root: pathlib.Path) -> Cached | None:
         return None
     try:
         meta = json.loads((folder / META).read_text())
-        if meta["fingerprint"] != source.fingerprint():
+        if meta["fingerprint"] != source.fingerprint() or (meta["skipped"] and source.on_error == "stop"):
             return None
         shape = tuple(meta["shape"])
         size = (folder / IMAGES).stat().st_size
@@ -125,7 +129,7 @@ def load(source: Source, root: pathlib.Path) -> Cached | None:
             raise ValueError(f"{IMAGES} has {size} bytes, not {np.prod(shape)}")
         images = np.memmap(folder / IMAGES, np.uint8, "r", shape=shape)
         labels = np.load(folder / LABELS, allow_pickle=False) if meta["labels"] else None
-        return Cached(images, labels, tuple(meta["skipped"]), meta["fingerprint"])
+        return Cached(images, labels, tuple(meta["skipped"]), meta["digest"])
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise InputError(f"the image cache {folder} is damaged ({error}): remove that folder") from None
 
@@ -178,7 +182,7 @@ def _make(source: Source, root: pathlib.Path, progress: bool, workers: int) -> N
     folder = source.folder(root)
     part = folder.with_name(f"{folder.name}.part")
     fingerprint = source.fingerprint()
-    state = _resume(part, fingerprint)
+    state = _resume(part, fingerprint, source.on_error)
     _check_disk(source, root, already=state["written"] * int(np.prod(source.image_shape)))
     _read_all(source, part, state, progress, workers)
 
@@ -192,7 +196,10 @@ def _make(source: Source, root: pathlib.Path, progress: bool, workers: int) -> N
         keep[state["skipped"]] = False
         np.save(part / LABELS, np.asarray(labels, np.int64)[keep])
     skipped = [source.reader.name(i) for i in state["skipped"]]
-    meta = {"shape": shape, "fingerprint": fingerprint, "labels": labels is not None, "skipped": skipped}
+    with (part / IMAGES).open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    meta = {"shape": shape, "fingerprint": fingerprint, "digest": digest, "labels": labels is not None}
+    meta |= {"skipped": skipped, "selection": source.selection}
     (part / META).write_text(json.dumps(meta | {"source": source.path, "transform": source.transform.spec}, indent=1))
     if folder.exists():
         shutil.rmtree(folder)  # Of an older state of the same files. A run that has it mapped keeps its pages.
@@ -202,11 +209,11 @@ def _make(source: Source, root: pathlib.Path, progress: bool, workers: int) -> N
         print(f"{count} in {source.path} were skipped; the last: {state['last_error']}")
 
 
-def _resume(part: pathlib.Path, fingerprint: str) -> dict[str, Any]:
+def _resume(part: pathlib.Path, fingerprint: str, on_error: str) -> dict[str, Any]:
     """How far an interrupted preparation of the same files came; a fresh start for any other."""
     try:
         state = json.loads((part / PROGRESS).read_text())
-        if state["fingerprint"] == fingerprint:
+        if state["fingerprint"] == fingerprint and not (state["skipped"] and on_error == "stop"):
             return state
     except (OSError, ValueError, KeyError):
         pass
@@ -256,9 +263,9 @@ def _read_all(source: Source, part: pathlib.Path, state: dict[str, Any], progres
                     image = future.result()
                     if isinstance(image, str):
                         if source.on_error == "stop":
-                            raise InputError(
-                                f"{image}. Repair or remove it, or use --config.data.on_error=skip to do without"
-                            )
+                            # What another config would mend says so itself.
+                            hint = ". Repair or remove it, or use --config.data.on_error=skip to do without"
+                            raise InputError(image if "config.data." in image else image + hint)
                         state["skipped"].append(index)
                         state["last_error"] = image
                     else:
