@@ -79,7 +79,9 @@ def parse(argv: list[str]) -> tuple[flags.FlagValues, Any]:
         rest = fv(argv)
     except flags.Error as error:
         if "get_config() takes 0 positional arguments" in str(error):
-            raise InputError("--config is an experiment without variants: leave out the colon and what follows") from None
+            raise InputError(
+                "--config is an experiment without variants: leave out the colon and what follows"
+            ) from None
         hint = "; fields are changed together with --config=FILE, in --mode=train" if "'config." in str(error) else ""
         raise InputError(_one_line(error) + hint) from None
     except (AttributeError, KeyError) as error:

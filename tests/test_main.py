@@ -204,7 +204,10 @@ BAD = [
         (*DIGITS, "--config.model.stages=((4, 1, 1),)", "--config.model.attention=1"),
         "attention = 1 works on an eighth of",
     ),
-    (("--config=configs/digits.py:foo", "--workdir={tmp}/run"), "--config is an experiment without variants: leave out the colon"),
+    (
+        ("--config=configs/digits.py:foo", "--workdir={tmp}/run"),
+        "--config is an experiment without variants: leave out the colon",
+    ),
     ((*DIGITS, "--config.model.attention=4"), "config.model.attention = 4 is the stage that attention follows"),
     (("--mode=prepare", "--workdir={tmp}/run", FAR), "--workdir is a flag of --mode=train and --mode=sample, not of"),
     (("--mode=prepare",), "--config is missing: prepare what?"),

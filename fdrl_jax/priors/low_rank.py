@@ -91,7 +91,7 @@ def fit_low_rank(
     mean, variance = applied.mean, applied.variance
     for i in range(power + 1):
         q = _principal_axes(applied.product)
-        applied = _apply(data, mean, q, f"low rank, pass {i + 2}", progress)
+        applied = _apply(data, mean.astype(np.float32), q, f"low rank, pass {i + 2}", progress)
     scale, offset = streaming.units(data)
     basis = _nystrom(applied.product, applied.core, rank) * np.float32(scale)
     mean, variance = mean * scale + offset, variance * scale**2 + jitter
@@ -113,7 +113,7 @@ class _Applied(NamedTuple):
 
 def _apply(
     data: Examples,
-    shift: Float64[np.ndarray, " d"],
+    shift: Float32[np.ndarray, " d"],
     q: Float32[np.ndarray, "d w"],
     label: str,
     progress: bool,

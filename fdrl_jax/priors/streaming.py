@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32
 from tqdm.auto import tqdm
 
 from fdrl_jax.types import InputError
@@ -47,7 +47,7 @@ def units(data: Examples) -> Units:
     return Units(1 / 127.5, -1.0) if np.asarray(data[:1]).dtype == np.uint8 else Units(1.0, 0.0)
 
 
-def near_mean(data: Examples, count: int = 256) -> Float64[np.ndarray, " d"]:
+def near_mean(data: Examples, count: int = 256) -> Float32[np.ndarray, " d"]:
     """Mean of at most `count` evenly spaced examples, as stored: good enough to centre with in the first pass.
 
     Of uint8 it is rounded. The centred values are then integers, whose products float32 adds up without any error to
@@ -57,12 +57,12 @@ def near_mean(data: Examples, count: int = 256) -> Float64[np.ndarray, " d"]:
       InputError: values that are not finite.
     """
     some = _rows(data, slice(None, None, -(-data.shape[0] // count)))
-    mean = some.mean(axis=0, dtype=np.float64)
+    mean = some.mean(axis=0, dtype=np.float64).astype(np.float32)
     return np.rint(mean) if some.dtype == np.uint8 else mean
 
 
 def blocks(
-    data: Examples, shift: Float64[np.ndarray, " d"], label: str, progress: bool, rows: int | None = None
+    data: Examples, shift: Float32[np.ndarray, " d"], label: str, progress: bool, rows: int | None = None
 ) -> Iterator[Float32[np.ndarray, "rows d"]]:
     """What is stored less `shift`, flattened, in float32 blocks of consecutive examples, each overwritten by the next.
 
@@ -77,12 +77,12 @@ def blocks(
     """
     n, d = data.shape[0], len(shift)
     rows = min(n, rows or max(1, min(1024, _BLOCK_VALUES // d)))
-    buffer, narrow = np.empty((rows, d), np.float32), shift.astype(np.float32)
+    buffer = np.empty((rows, d), np.float32)
     with tqdm(total=n, desc=label, unit="example", disable=not progress, dynamic_ncols=True) as bar:
         for start in range(0, n, rows):
             raw = _rows(data, slice(start, min(start + rows, n)))
             block = buffer[: len(raw)]
-            np.subtract(raw, shift if raw.dtype == np.float64 else narrow, out=block, casting="same_kind")
+            np.subtract(raw, shift, out=block, casting="same_kind")
             _release(data)
             yield block
             bar.update(len(block))
