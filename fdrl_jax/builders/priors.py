@@ -14,7 +14,7 @@ from fdrl_jax.builders.experiment import Experiment
 from fdrl_jax.evaluation import prior_distance
 from fdrl_jax.types import InputError
 
-# Values in an image up to which a low-rank prior is compared with the exact one when it is fitted: half a minute.
+# Values in an image up to which a low-rank prior is compared with the exact one when it is fitted: a minute on 2 cores.
 _LARGEST_DISTANCE = 3072
 
 
