@@ -62,7 +62,9 @@ def test_on_the_host_it_draws_the_same(clip):
 
 
 def test_host_multiplies_all_rows(monkeypatch):
-    prior = fit_gaussian(IMAGES)
+    fitted = fit_gaussian(IMAGES)
+    # Rows in another order, as in the authors' prior: a root of the covariance that is not triangular.
+    prior = Gaussian(fitted.mean, np.ascontiguousarray(np.asarray(fitted.factor)[::-1]), fitted.clip)
     host = HostGaussian(prior.mean, prior.factor, prior.clip)
     # By its name: the function of that name hides the module in the package.
     monkeypatch.setattr(importlib.import_module("fdrl_jax.priors.placement"), "_ROWS", 7)

@@ -21,7 +21,7 @@ class Gaussian:
 
     Attributes:
       mean: [*event] float32.
-      factor: lower Cholesky factor of the covariance of the flattened event, [D, D] float32.
+      factor: any root of the covariance of the flattened event, [D, D] float32; a fit gives the lower Cholesky factor.
       clip: None draws from the Gaussian itself.
     """
 
