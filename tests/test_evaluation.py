@@ -148,7 +148,10 @@ def test_gaussians_of_different_dimensions_are_refused(shapes):
 def test_fitted_priors_come_nearer_with_the_rank():
     images = smooth_images(300, 4)
     exact = fit_gaussian(images)
-    far, near, full = (prior_distance(exact, fit_low_rank(images, rank)) for rank in (2, 20, 48))
+    low = [fit_low_rank(images, rank) for rank in (2, 20, 48)]
+    far, near, full = (prior_distance(exact, prior) for prior in low)
     assert far > near > full
+    root = np.linalg.cholesky(low[0].basis @ low[0].basis.T + np.diag(np.ravel(low[0].residual) ** 2))
+    assert far == pytest.approx(bures_wasserstein(exact.mean, exact.factor, low[0].mean, root))
     assert full < 0.01  # Jitter counts in both.
     assert prior_distance(exact, exact) < 1e-5

@@ -8,10 +8,10 @@ from fdrl_jax.types import InputError
 
 
 def bures_wasserstein(
-    mean_a: Float[np.ndarray, "*event"],
-    factor_a: Float[np.ndarray, "d j"],
-    mean_b: Float[np.ndarray, "*event"],
-    factor_b: Float[np.ndarray, "d k"],
+    mean_a: Float[np.ndarray, "..."],
+    factor_a: Float[np.ndarray, "..."],
+    mean_b: Float[np.ndarray, "..."],
+    factor_b: Float[np.ndarray, "..."],
 ) -> float:
     """W2 of N(mean_a, A A^T) and N(mean_b, B B^T), in units of the data.
 
@@ -21,14 +21,14 @@ def bures_wasserstein(
     Distances below 1e-7 of |A| are rounding. The time grows as d^3; d = 4096 is practical.
 
     Args:
-      mean_a, mean_b: of one shape, d values.
-      factor_a, factor_b: any matrices with A A^T and B B^T the covariances, such as Cholesky factors.
+      mean_a, mean_b: of one shape [*event], d values.
+      factor_a, factor_b: [d, j] and [d, k] with A A^T and B B^T the covariances, such as Cholesky factors.
 
     Raises:
       InputError: the shapes do not fit.
     """
     d = mean_a.size
-    if mean_a.shape != mean_b.shape or factor_a.shape[0] != d or factor_b.shape[0] != d:
+    if mean_a.shape != mean_b.shape or any(x.ndim != 2 or len(x) != d for x in (factor_a, factor_b)):
         shapes = ", ".join(str(x.shape) for x in (mean_a, factor_a, mean_b, factor_b))
         raise InputError(f"bures_wasserstein compares two means and two factors of one dimension: {shapes}")
     mean_a, factor_a, mean_b, factor_b = (np.asarray(x, np.float64) for x in (mean_a, factor_a, mean_b, factor_b))
