@@ -58,7 +58,13 @@ def test_a_uniform_prior_is_refined_for_fewer_steps(files):
 
 @pytest.mark.parametrize(
     ("name", "loss", "divergence"),
-    [("LR_logD", "lr", "logd"), ("KL_KL", "kliep", "kl"), ("LR_KL", "lr", "kl"), ("LSIF_Pearson", "lsif", "chi2")],
+    [
+        ("LR_logD", "lr", "logd"),
+        ("KL_JS", "kliep", "js"),
+        ("KL_KL", "kliep", "kl"),
+        ("LR_KL", "lr", "kl"),
+        ("LSIF_Pearson", "lsif", "chi2"),
+    ],
 )
 def test_a_files_name_says_its_loss_and_divergence_where_it_has_no_config(name, loss, divergence, files):
     path = files / f"celeba_{name}.safetensors"

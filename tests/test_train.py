@@ -15,7 +15,7 @@ from tensorboardX.proto import event_pb2
 
 import fdrl_jax
 from configs import emoji_translation64
-from fdrl_jax import builders, checkpoint, losses, priors, sampling
+from fdrl_jax import builders, checkpoint, losses, priors, rng, sampling, steps
 from fdrl_jax.train import train
 
 
@@ -189,6 +189,11 @@ def test_a_prior_too_large_for_the_device_is_drawn_on_the_host(tmp_path, monkeyp
     # The same draws of the same keys, but for rounding, which four steps of Adam enlarge.
     for a, b in zip(jax.tree.leaves(on_device.params), jax.tree.leaves(on_host.params), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4)
+    # Those of each step: what the step on the device draws by itself.
+    root = jax.random.key(1)
+    for step in (0, 3):
+        expected = on_device.prior.sample(rng.per_sample(rng.stream(root, "prior", step), 6))
+        np.testing.assert_allclose(steps.prior_of_step(on_host.prior, root, step, 6).x, expected, atol=1e-5)
     samples = [fdrl_jax.sample(m, 0, 5, num_steps=0, progress=False) for m in (on_device, on_host)]
     np.testing.assert_allclose(*samples, atol=1e-5)
     loaded = fdrl_jax.load(tmp_path / "host")
