@@ -14,7 +14,8 @@ Cost (`--mode=plan`): 9.3 TFLOP a step, 0.93 EFLOP the run; 2.6 hours at 100 TFL
 
 from ml_collections import ConfigDict
 
-from configs.images import DDP, check_variant, image_config
+from configs.images import DDP, image_config
+from configs.points import check_variant
 
 VARIANTS = ("lsif-chi2", "lr-kl")
 

@@ -19,7 +19,8 @@ Cost (`--mode=plan`): 50 TFLOP a step, 5.0 EFLOP the run; 14 hours at 100 TFLOP/
 
 from ml_collections import ConfigDict
 
-from configs.images import DDP, PAIRINGS, check_variant, image_config
+from configs.images import DDP, image_config
+from configs.points import PAIRINGS, check_variant
 
 _WITH_SN = (*PAIRINGS, "uniform-lsif-chi2", "uniform-lr-kl")
 VARIANTS = (*_WITH_SN, *(f"{variant}-no-sn" for variant in _WITH_SN))

@@ -14,12 +14,13 @@ Variants:
 Do not shorten the cpu variant's flow to K = 10. At the rate of 1e-3 throughout, LSIF-chi2 then diverged at step 2,900
 (a loss of -3,421, after warnings near 1,000 and 2,200), with spectral norm at 900, and LR-KL at 5e-4 at 450. Each step
 of the flow moves an image a tenth of the way, overshoots where the ratio is steep, and the network learns from what
-flew away. The gradient norm in metrics.jsonl rises first.
+flew away. The gradient norm in metrics.jsonl rises first. (One run each, not kept.)
 """
 
 from ml_collections import ConfigDict
 
-from configs.images import DDP, check_variant, image_config
+from configs.images import DDP, image_config
+from configs.points import check_variant
 
 VARIANTS = ("full", "cpu")
 

@@ -23,6 +23,8 @@ import math
 
 from ml_collections import ConfigDict
 
+from configs.points import check_variant
+
 # mean of the target, K, trained on flowed samples, eta, learning rate
 VARIANTS = {
     "near-stale": (1.0, 15, False, 0.009, 3e-3),
@@ -32,8 +34,7 @@ VARIANTS = {
 
 
 def get_config(variant: str = "far-fdrl") -> ConfigDict:
-    if variant not in VARIANTS:
-        raise ValueError(f"variant {variant!r} must be one of {', '.join(VARIANTS)}")
+    check_variant(variant, tuple(VARIANTS))
     mean, num_steps, guided, step_size, learning_rate = VARIANTS[variant]
     return ConfigDict(
         dict(

@@ -21,11 +21,6 @@ NETWORKS = {
 DDP = dict(name="ddp", rank=0, jitter=1e-4)
 
 
-def check_variant(variant: str, variants: tuple[str, ...]) -> None:
-    if variant not in variants:
-        raise ValueError(f"variant {variant!r} must be one of {', '.join(variants)}")
-
-
 def image_config(
     *,
     pairing: str,

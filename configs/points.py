@@ -16,10 +16,14 @@ PAIRINGS = {
 VARIANTS = (*PAIRINGS, "quick", *(f"quick-{pairing}" for pairing in PAIRINGS))
 
 
+def check_variant(variant: str, variants: tuple[str, ...]) -> None:
+    if variant not in variants:
+        raise ValueError(f"variant {variant!r} must be one of {', '.join(variants)}")
+
+
 def points_config(name: str, variant: str) -> ConfigDict:
     """The config of data set `name`: a pairing, with or without `quick-` before it; `quick` alone is LSIF-chi2."""
-    if variant not in VARIANTS:
-        raise ValueError(f"variant {variant!r} must be one of {', '.join(VARIANTS)}")
+    check_variant(variant, VARIANTS)
     quick = variant.startswith("quick")
     loss, divergence = PAIRINGS[variant.removeprefix("quick").removeprefix("-") or "lsif-chi2"]
     config = ConfigDict(
