@@ -5,6 +5,7 @@ images = fdrl_jax.sample(model, jax.random.key(0), num_samples=64)
 """
 
 from fdrl_jax.classifiers import load_classifier as load_classifier
+from fdrl_jax.interpolation import interpolate as interpolate
 from fdrl_jax.loading import load as load
 from fdrl_jax.refinement import refine as refine
 from fdrl_jax.sampling import Model as Model

@@ -8,7 +8,7 @@ import pytest
 import shrink
 
 import fdrl_jax
-import main
+from fdrl_jax.command_line import MODES, parse
 
 ROOT = pathlib.Path(__file__).parent.parent
 GUIDES = sorted((ROOT / "docs").glob("*.md"))
@@ -26,9 +26,9 @@ def code(name):
 @pytest.mark.parametrize(("guide", "command"), COMMANDS)
 def test_commands_are_accepted(guide, command, monkeypatch):
     monkeypatch.chdir(ROOT)
-    flags, config, rest = main.parse(shlex.split(command))
-    taken = set(main.MODES[flags.mode])
-    assert {name for names in main.MODES.values() for name in names if flags[name].present} <= taken
+    flags, config, rest = parse(shlex.split(command))
+    taken = set(MODES[flags.mode])
+    assert {name for names in MODES.values() for name in names if flags[name].present} <= taken
     assert ("workdir" not in taken or bool(flags.workdir), config is not None) == (True, "config" in taken)
     assert not rest
 

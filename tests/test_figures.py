@@ -15,9 +15,9 @@ from scipy.spatial.distance import cdist
 import fdrl_jax
 import main
 from configs import emoji_translation64, fashion_mnist
-from fdrl_jax import builders, evaluation, figures, pictures, priors, sampling, steps
+from fdrl_jax import builders, evaluation, figures, interpolation, pictures, priors, sampling, steps
 from fdrl_jax.features import Features, pixels
-from fdrl_jax.figures import distances, flow_length, interpolation, layout, naming, plane
+from fdrl_jax.figures import distances, flow_length, layout, naming, plane
 from fdrl_jax.pixels import to_float, to_uint8
 from fdrl_jax.types import InputError
 
@@ -178,7 +178,7 @@ def test_spherical_of_one_direction_is_a_straight_line():
 
 
 def test_interpolation_ends_do_not_depend_on_what_is_between(model):
-    short, long = (figures.interpolate(model, 2, 3, n) for n in (2, 5))
+    short, long = (fdrl_jax.interpolate(model, 2, 3, n) for n in (2, 5))
     assert (long.shape, long.dtype) == ((3, 5, 8, 8, 1), np.float32)
     np.testing.assert_allclose(short[:, 0], long[:, 0], atol=1e-6)
     np.testing.assert_allclose(short[:, 1], long[:, 4], atol=1e-6)
@@ -190,7 +190,7 @@ def test_interpolation_ends_do_not_depend_on_what_is_between(model):
 def test_one_noise_for_a_row_and_another_for_the_next(model, monkeypatch):
     still = lambda start, end, t: np.zeros((len(t), *start.shape), np.float32)  # noqa: E731
     monkeypatch.setattr(interpolation, "spherical", still)
-    images = figures.interpolate(model, 0, 2, 3)
+    images = fdrl_jax.interpolate(model, 0, 2, 3)
     np.testing.assert_array_equal(images[:, 0], images[:, 2])
     assert np.abs(images[0] - images[1]).max() > 1e-3
     # Row i has the noise of sample i.
@@ -202,7 +202,7 @@ def test_one_noise_for_a_row_and_another_for_the_next(model, monkeypatch):
 
 @pytest.mark.parametrize("prior", [priors.Uniform((8, 8, 1)), priors.Normal((8, 8, 1), 0.3)], ids=repr)
 def test_other_priors_are_interpolated_too(model, prior):
-    images = figures.interpolate(dataclasses.replace(model, prior=prior), 0, 4, 3, num_steps=0)
+    images = fdrl_jax.interpolate(dataclasses.replace(model, prior=prior), 0, 4, 3, num_steps=0)
     assert images.shape == (4, 3, 8, 8, 1)
     # Draws of the same prior all along: a straight line would halve the variance in the middle.
     spread = images.std(axis=(0, 2, 3, 4))
@@ -211,13 +211,13 @@ def test_other_priors_are_interpolated_too(model, prior):
 
 def test_images_have_nothing_between_them(translation):
     with pytest.raises(InputError, match="this run's is Empirical"):
-        figures.interpolate(fdrl_jax.load(translation), 0, 2, 3)
+        fdrl_jax.interpolate(fdrl_jax.load(translation), 0, 2, 3)
 
 
 @pytest.mark.parametrize("counts", [(0, 3), (2, 1)])
 def test_interpolation_needs_two_ends(model, counts):
     with pytest.raises(InputError, match="needs a pair and its two ends"):
-        figures.interpolate(model, 0, *counts)
+        fdrl_jax.interpolate(model, 0, *counts)
 
 
 # --- Fig. 12 ---

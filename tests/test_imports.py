@@ -11,8 +11,9 @@ PACKAGE = pathlib.Path(fdrl_jax.__file__).parent
 ORDER = [
     "version", "types", "rng", "pixels", "files", "divergences", "losses", "flow", "compose", "priors", "models",
     "state", "steps", "data", "checkpoint", "convert", "features", "evaluation", "pictures", "observe", "schema",
-    "builders", "classifiers", "sampling", "exported", "sample_files", "translation", "refinement", "loading",
-    "evaluate", "figures", "report", "sharing", "diagnostics", "plan", "train", "__init__",
+    "command_line", "builders", "classifiers", "sampling", "exported", "sample_files", "translation", "refinement",
+    "interpolation", "loading", "evaluate", "figures", "report", "sharing", "diagnostics", "plan", "train",
+    "__init__",
 ]  # fmt: skip
 
 

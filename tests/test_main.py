@@ -15,6 +15,7 @@ from PIL import Image
 import fdrl_jax
 import main
 from fdrl_jax import checkpoint, sampling
+from fdrl_jax.command_line import MODES
 
 TINY = (
     "--config.data.batch_size=16",
@@ -125,7 +126,7 @@ def test_out_is_replaced_only_when_the_new_one_is_whole(digits, tmp_path, monkey
 def test_help_lists_the_flags(capsys):
     assert run("--help") == 0
     text = capsys.readouterr().out.replace("[no]", "")
-    for name in {"mode", *(name for names in main.MODES.values() for name in names)}:
+    for name in {"mode", *(name for names in MODES.values() for name in names)}:
         assert f"--{name}:" in text
 
 

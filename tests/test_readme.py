@@ -11,7 +11,7 @@ import pytest
 import shrink
 
 import fdrl_jax
-import main
+from fdrl_jax.command_line import MODES, parse
 
 ROOT = pathlib.Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -54,9 +54,9 @@ def test_the_refinement_example_runs():
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_parse(command, monkeypatch):
     monkeypatch.chdir(ROOT)
-    flags, config, directories = main.parse(shlex.split(command))
-    assert bool(flags.workdir) == ("workdir" in main.MODES[flags.mode])
-    assert (config is None) == ("config" not in main.MODES[flags.mode])
+    flags, config, directories = parse(shlex.split(command))
+    assert bool(flags.workdir) == ("workdir" in MODES[flags.mode])
+    assert (config is None) == ("config" not in MODES[flags.mode])
     assert (len(directories) > 1) == (flags.mode == "compare")
 
 

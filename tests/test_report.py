@@ -19,6 +19,7 @@ from PIL import Image
 
 import main
 from fdrl_jax import InputError, checkpoint
+from fdrl_jax.command_line import parse
 from fdrl_jax.report import comparison, images, page, plots, render, run, write_comparison, write_report
 
 EDGES = [-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0]
@@ -166,7 +167,7 @@ def test_a_run_without_anything_says_how_to_get_it(trained, tmp_path):
 def test_the_commands_that_a_report_gives_are_commands(hint):
     command = shlex.split(hint.format(workdir="'a run'").replace("NAME", "digits"))
     assert command[:2] == ["python", "main.py"]
-    flags, _, _ = main.parse(command[1:])
+    flags, _, _ = parse(command[1:])
     assert flags.workdir == "a run"
 
 

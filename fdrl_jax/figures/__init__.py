@@ -25,7 +25,6 @@ from fdrl_jax.figures.flow_length import point_metrics as point_metrics
 from fdrl_jax.figures.grids import flow_rows as flow_rows
 from fdrl_jax.figures.grids import prior_and_samples as prior_and_samples
 from fdrl_jax.figures.grids import uncurated as uncurated
-from fdrl_jax.figures.interpolation import interpolate as interpolate
 from fdrl_jax.figures.interpolation import interpolation_picture as interpolation_picture
 from fdrl_jax.figures.neighbours import Memorisation as Memorisation
 from fdrl_jax.figures.neighbours import distances_picture as distances_picture

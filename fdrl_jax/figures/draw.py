@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from fdrl_jax import builders, checkpoint, loading, sampling
+from fdrl_jax import builders, checkpoint, interpolation, loading, sampling
 from fdrl_jax.features import Features, pixels
-from fdrl_jax.figures import animation, flow_length, grids, interpolation, neighbours, plane, table
+from fdrl_jax.figures import animation, flow_length, grids, neighbours, plane, table
+from fdrl_jax.figures.interpolation import interpolation_picture
 from fdrl_jax.figures.naming import method_name, provenance
 from fdrl_jax.figures.run import FRESH, GRID, PARTICLES, Run
 from fdrl_jax.files import atomic
@@ -88,7 +89,7 @@ def _fig8(run: Run) -> Iterator[pathlib.Path]:
 
 def _fig9(run: Run) -> Iterator[pathlib.Path]:
     images = interpolation.interpolate(run.model, run.seed, num_pairs=_ROWS, num_between=10)
-    yield run.save("fig9", interpolation.interpolation_picture(run.model, images, run.seed))
+    yield run.save("fig9", interpolation_picture(run.model, images, run.seed))
 
 
 def _fig10(run: Run) -> Iterator[pathlib.Path]:

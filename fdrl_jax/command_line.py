@@ -1,0 +1,156 @@
+"""The flags of `main.py` and of its modes, and the config file that --config names."""
+
+import pathlib
+import re
+import sys
+from typing import Any
+
+from absl import flags
+from ml_collections import config_flags
+
+from fdrl_jax import schema
+from fdrl_jax.types import InputError
+
+# Of each mode, the flags that it takes besides --mode and --help.
+MODES = {
+    "train": ("config", "workdir"),
+    "sample": (
+        *("workdir", "num_samples", "seed", "out", "kappa", "batch_size", "every", "step", "ema"),
+        *("label", "classifier", "scale"),
+    ),
+    "translate": ("workdir", "input", "out", "truth", "seed", "kappa", "batch_size", "step", "ema"),
+    "train_classifier": ("config", "workdir"),
+    "evaluate": (
+        *("workdir", "metrics", "num_samples", "seed", "kappa", "batch_size", "step", "ema", "samples"),
+        *("reference", "num_reference", "weights", "replicates", "write_reference"),
+    ),
+    "figures": ("workdir", "figures", "seed", "num_samples", "batch_size", "out", "features", "weights"),
+    "export": ("workdir", "out", "rank", "step", "ema", "num_samples", "data_licence"),
+    "prepare": ("config",),
+    "plan": ("config", "flops_rate"),
+    "report": ("workdir", "out"),
+    "compare": ("out",),
+}
+
+
+def define_flags(argv: list[str]) -> flags.FlagValues:
+    """The program's flags; not absl's global ones, so that `run` can be called more than once in a process."""
+    fv = flags.FlagValues()
+    config_flags.DEFINE_config_file(
+        "config",
+        None,
+        "train, prepare, plan: configs/NAME.py[:variant]; --config.GROUP.FIELD=VALUE overrides a field.",
+        flag_values=fv,
+        sys_argv=argv,  # It looks for overrides itself, by default in the process's arguments.
+    )
+    flags.DEFINE_enum("mode", "train", list(MODES), "What to do.", flag_values=fv)
+    flags.DEFINE_string("workdir", None, "The run's directory; made by training.", flag_values=fv)
+    flags.DEFINE_integer(
+        "num_samples",
+        None,
+        "sample, export: how many, 64 by default; evaluate; figures: how many to measure, 1000 by default.",
+        lower_bound=1,
+        flag_values=fv,
+    )
+    flags.DEFINE_integer(
+        "seed",
+        0,
+        "sample, figures: sample i depends on this and i alone.",
+        lower_bound=0,
+        upper_bound=schema.MAX_SEED,
+        flag_values=fv,
+    )
+    flags.DEFINE_string(
+        "out",
+        None,
+        "sample: FILE.png, a picture; FILE.npz, arrays; FOLDER/, PNGs. figures: a folder, WORKDIR/figures by default. "
+        "export: a new folder. "
+        "report, compare: FILE.html; by default report.html in the run's directory, and compare.html here.",
+        flag_values=fv,
+    )
+    flags.DEFINE_integer("kappa", None, "sample: refinement steps after training's K.", lower_bound=0, flag_values=fv)
+    flags.DEFINE_integer("batch_size", None, "How many samples or images at a time.", lower_bound=1, flag_values=fv)
+    flags.DEFINE_string("input", None, "translate: a folder of images of the source domain.", flag_values=fv)
+    flags.DEFINE_string("truth", None, "translate: a folder of true translations, by name.", flag_values=fv)
+    flags.DEFINE_integer("every", None, "sample: show the flow, every n-th step.", lower_bound=1, flag_values=fv)
+    flags.DEFINE_string("label", None, "sample: a class, some by commas in turn, or all.", flag_values=fv)
+    flags.DEFINE_string("classifier", None, "sample: of the classes; a workdir, FILE.pt, FILE.py:FUNC.", flag_values=fv)
+    flags.DEFINE_float("scale", None, "sample: phi, the pull to the class; 0.1.", lower_bound=0.0, flag_values=fv)
+    flags.DEFINE_string("step", None, "sample, evaluate, export: a checkpoint's number, or best.", flag_values=fv)
+    flags.DEFINE_bool("ema", True, "sample, evaluate, export: averaged parameters, or --noema.", flag_values=fv)
+    flags.DEFINE_string(
+        "metrics", "precision_recall,frechet", "evaluate: METRIC or METRIC@FEATURES, by commas.", flag_values=fv
+    )
+    flags.DEFINE_string("samples", None, "evaluate: an .npz or a folder of PNGs, not the model's.", flag_values=fv)
+    flags.DEFINE_string("reference", None, "evaluate: mean and covariance (.npz, .pt), not the data's.", flag_values=fv)
+    flags.DEFINE_integer(
+        "num_reference", None, "evaluate: how many training images; all by default.", lower_bound=2, flag_values=fv
+    )
+    flags.DEFINE_string(
+        "write_reference", None, "evaluate: only write the data's mean and covariance (.npz, .pt).", flag_values=fv
+    )
+    flags.DEFINE_list(
+        "features", ["pixels"], "figures: where nearest images are looked for, such as pixels,lite0.", flag_values=fv
+    )
+    flags.DEFINE_string("weights", None, "evaluate, figures: the feature network's file.", flag_values=fv)
+    flags.DEFINE_integer("replicates", 50, "evaluate: of the bootstrap.", lower_bound=2, flag_values=fv)
+    flags.DEFINE_list(
+        "figures", None, "figures: which, such as fig4,fig5; all that the run can have by default.", flag_values=fv
+    )
+    flags.DEFINE_integer("rank", None, "export: of the prior, less than exact.", lower_bound=1, flag_values=fv)
+    flags.DEFINE_string("data_licence", None, "export: for the model card, where it is not known.", flag_values=fv)
+    flags.DEFINE_float(
+        "flops_rate",
+        None,
+        "plan: FLOP/s to reckon with, such as 2e14; measured on this machine by default.",
+        lower_bound=1.0,
+        flag_values=fv,
+    )
+    flags.DEFINE_bool("help", False, "Print this.", flag_values=fv)
+    return fv
+
+
+def parse(argv: list[str]) -> tuple[flags.FlagValues, Any, list[str]]:
+    """Parse the flags, load the config (None without --config), and list what is no flag: --mode=compare's directories.
+
+    Raises:
+      InputError: a flag or a config override is wrong, or the config file cannot be loaded.
+    """
+    # ml_collections loads every config file into one module, and a file without get_config() would find the last one's.
+    sys.modules.pop("config_config", None)
+    try:
+        fv = define_flags(argv)
+        rest = fv(argv)
+    except flags.Error as error:
+        if "get_config() takes 0 positional arguments" in str(error):
+            raise InputError(
+                "--config is an experiment without variants: leave out the colon and what follows"
+            ) from None
+        hint = "; fields are changed together with --config=FILE, in --mode=train" if "'config." in str(error) else ""
+        raise InputError(_one_line(error) + hint) from None
+    except (AttributeError, KeyError) as error:
+        if "get_config" in str(error):
+            raise InputError("--config is no experiment: the file defines no get_config()") from None
+        name = re.findall(r"\w+", str(error))[0]
+        raise InputError(f"--config has no field {name!r}: {schema.nearest(name, schema.field_names())}") from None
+    except Exception as error:
+        raise InputError(f"--config cannot be loaded: {_one_line(error)}") from None
+    config = fv.config
+    try:
+        if config is not None:
+            config.to_dict()  # A file that could not be loaded is an object that raises on any use.
+    except Exception as error:
+        path = pathlib.Path(config_flags.get_config_filename(fv["config"]))
+        reason = _one_line(error) if path.exists() else "there is no such file"
+        raise InputError(f"--config={path} cannot be loaded: {reason}") from None
+    if len(rest) > 1 and fv.mode != "compare":
+        raise InputError(f"{rest[1]!r} is not a flag: flags are written --name=value")
+    return fv, config, rest[1:]
+
+
+def _one_line(error: Exception) -> str:
+    """An error's message on one line; of a traceback inside it, what was raised."""
+    before, traceback, after = str(error).partition("Traceback (most recent call last)")
+    if traceback:
+        before += after.strip().splitlines()[-1]
+    return " ".join(before.split())
