@@ -35,9 +35,9 @@ def test_commands_are_accepted(guide, command, monkeypatch):
 
 def test_there_is_a_guide_for_each_task():
     assert {path.stem for path in GUIDES} >= {
-        *("train", "sample", "evaluation", "class_conditional", "translate", "share", "change")
+        *("train", "sample", "evaluation", "class_conditional", "translate", "share", "change", "compose")
     }
-    assert {guide for guide, _ in COMMANDS} >= {path.stem for path in GUIDES} - {"ablations"}
+    assert {guide for guide, _ in COMMANDS} >= {path.stem for path in GUIDES} - {"ablations", "compose"}
 
 
 def test_files_that_are_named_exist():
@@ -58,6 +58,15 @@ def test_the_code_on_sampling_and_sharing_runs(tmp_path, monkeypatch):
     exec(sharing, shared := {})
     assert (found["images"] == shared["images"]).all()
     assert found["states"].shape == (6, 10, 8, 8, 1)
+
+
+def test_the_code_on_composition_keeps_what_is_known(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shrink.trained(shrink.tiny_digits(), tmp_path / "runs" / "digits")
+    (block,) = code("compose.md")
+    exec(block, found := {})
+    assert (found["filled"][:, :4] == found["digits"][:, :4]).all()
+    assert (abs(found["filled"][:, 4:] - found["digits"][:, 4:]) > 0.01).any()
 
 
 def test_the_code_on_the_flow_alone_says_what_it_prints(capsys):

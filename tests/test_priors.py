@@ -20,6 +20,7 @@ from fdrl_jax.priors import (
     Uniform,
     Whitened,
     cholesky,
+    condition,
     fit_gaussian,
 )
 from fdrl_jax.priors.cholesky import cholesky_in_place
@@ -194,6 +195,37 @@ def test_gaussian_draws_have_its_moments():
     # Var of a sample covariance of normals: (s_ii s_jj + s_ij^2) / n.
     errors = np.sqrt((np.outer(sd, sd) ** 2 + covariance**2) / n)
     assert (np.abs(np.cov(draws.T) - covariance) < 4 * errors).all()
+
+
+def test_conditioned_draws_have_the_moments_of_the_conditional():
+    """Against the textbook's mu_u + C_uk / C_kk (known - mu_k) and C_uu - C_uk^2 / C_kk."""
+    prior = correlated_gaussian()
+    mask = np.array([True, False]).reshape(prior.event_shape)
+    known = jnp.full((len(KEYS), *prior.event_shape), 0.7)
+    draws = np.asarray(condition(prior, prior.sample(KEYS), known, mask)).reshape(-1, 2)
+    covariance, mean = np.asarray(prior.factor @ prior.factor.T), np.ravel(prior.mean)
+    expected = mean[1] + covariance[1, 0] / covariance[0, 0] * (0.7 - mean[0])
+    variance = covariance[1, 1] - covariance[1, 0] ** 2 / covariance[0, 0]
+    assert abs(expected - mean[1]) > 0.1
+    np.testing.assert_array_equal(draws[:, 0], np.float32(0.7))
+    assert abs(draws[:, 1].mean() - expected) < 4 * np.sqrt(variance / len(KEYS))
+    assert abs(draws[:, 1].var() / variance - 1) < 4 * np.sqrt(2 / len(KEYS))
+
+
+def test_conditioned_draws_are_clipped_as_the_prior_is():
+    prior = correlated_gaussian(0.5)
+    mask = np.array([True, False]).reshape(prior.event_shape)
+    x = prior.sample(KEYS[:200])
+    moved = condition(prior, x, jnp.full_like(x, 3.0), mask).reshape(-1, 2)
+    assert (np.abs(moved[:, 1]) == 0.5).any()
+    assert (np.abs(moved[:, 1]) <= 0.5).all()
+
+
+def test_condition_wants_a_mask_of_one_event():
+    prior = correlated_gaussian()
+    x = prior.sample(KEYS[:3])
+    with pytest.raises(InputError, match="must be of one event"):
+        condition(prior, x, x, np.ones((3, *prior.event_shape), bool))
 
 
 def test_clip_cuts_the_same_draws():

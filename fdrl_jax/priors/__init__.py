@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from fdrl_jax.priors.drawn import Drawn as Drawn
 from fdrl_jax.priors.empirical import Empirical as Empirical
 from fdrl_jax.priors.gaussian import Gaussian as Gaussian
+from fdrl_jax.priors.gaussian import condition as condition
 from fdrl_jax.priors.gaussian import fit_gaussian as fit_gaussian
 from fdrl_jax.priors.generated import Generated as Generated
 from fdrl_jax.priors.given import Given as Given
