@@ -228,7 +228,9 @@ def _sample(fv: flags.FlagValues) -> None:
         num_steps=_flow_length(fv, model),
         batch_size=fv.batch_size,
         every=fv.every,
-        condition=classifiers.from_flags(fv.label, fv.classifier, fv.scale, num_samples, model.experiment),
+        condition=classifiers.from_flags(
+            fv.label, fv.classifier, fv.scale, num_samples, model.experiment, fv.candidates
+        ),
     )
     print(f"{num_samples} samples from {fv.workdir} (step {model.step}) are in {out}")
 

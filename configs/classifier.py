@@ -10,7 +10,9 @@ The paper takes a ResNet-50 that was trained on CIFAR-10 under L2 attacks of eps
 for n pixels, would be 0.14 for the digits' 64 and 0.58 for Fashion-MNIST's 1,024, and is too little: digits are so far
 apart that 96% are still classified under such attacks, the classifier is as sure of itself as a plain one, and its
 gradient throws samples off the data (README has figures for the plain one). What guides is that an attack takes an
-image part of the way to another class. So eps is what leaves about six in ten right: 0.7 and 1.5.
+image part of the way to another class. So eps is what leaves about seven in ten right: 0.7 and
+1.0. (Fashion-MNIST with eps 1.5 and half the steps: 77% right, 63% under attack; of samples from 64 candidates at phi
+0.1 92% were in their class and 77% of the worst, against 97% and 93%; 300 samples.)
 """
 
 from ml_collections import ConfigDict
@@ -37,7 +39,7 @@ def get_config(variant: str = "digits") -> ConfigDict:
     if name == "fashion_mnist":
         config.data = fashion_mnist.get_config("cpu").data
         config.model.update(stem=16, stages=((32, 1, 2), (64, 1, 2), (64, 1, 2)))
-        config.attack.update(eps=0.0 if plain else 1.5, num_steps=5)
-        config.optimizer.decay_steps = (450,)
-        config.train.update(num_steps=600, num_held_out=500)
+        config.attack.update(eps=0.0 if plain else 1.0, num_steps=5)
+        config.optimizer.decay_steps = (2200, 2700)
+        config.train.update(num_steps=3000, num_held_out=2000)
     return config

@@ -16,7 +16,7 @@ MODES = {
     "train": ("config", "workdir"),
     "sample": (
         *("workdir", "num_samples", "seed", "out", "kappa", "batch_size", "every", "step", "ema"),
-        *("label", "classifier", "scale"),
+        *("label", "classifier", "scale", "candidates"),
     ),
     "translate": ("workdir", "input", "out", "truth", "seed", "kappa", "batch_size", "step", "ema"),
     "train_classifier": ("config", "workdir"),
@@ -76,6 +76,13 @@ def define_flags(argv: list[str]) -> flags.FlagValues:
     flags.DEFINE_string("label", None, "sample: a class, some by commas in turn, or all.", flag_values=fv)
     flags.DEFINE_string("classifier", None, "sample: of the classes; a workdir, FILE.pt, FILE.py:FUNC.", flag_values=fv)
     flags.DEFINE_float("scale", None, "sample: phi, the pull to the class; 0.1.", lower_bound=0.0, flag_values=fv)
+    flags.DEFINE_integer(
+        "candidates",
+        None,
+        "sample: choose each start from so many prior draws, by its class; 1.",
+        lower_bound=1,
+        flag_values=fv,
+    )
     flags.DEFINE_string("step", None, "sample, evaluate, export: a checkpoint's number, or best.", flag_values=fv)
     flags.DEFINE_bool("ema", True, "sample, evaluate, export: averaged parameters, or --noema.", flag_values=fv)
     flags.DEFINE_string(

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 import fdrl_jax
 import main
 from configs import classifier as classifier_config
-from fdrl_jax import builders, classifiers, sampling
+from fdrl_jax import builders, classifiers, rng, sampling
 from fdrl_jax.classifiers import train as training
 from fdrl_jax.types import DivergedError, InputError
 
@@ -66,6 +66,34 @@ def test_sample_i_is_a_function_of_seed_index_and_label(model, batch_size):
     assert np.abs(ones[0] - expected[0]).max() > 0.01
 
 
+@pytest.mark.parametrize("batch_size", [1, 3, 50])
+def test_a_sample_starts_from_its_likeliest_candidate(model, batch_size):
+    labels, root = np.array([0, 1, 1, 0, 1]), jax.random.key(0)
+    draws = np.stack(
+        [
+            model.prior.sample(rng.per_sample(rng.stream(key, "prior"), 5))
+            for key in (root, *(rng.stream(root, "candidate", j) for j in (1, 2, 3)))
+        ]
+    )
+    bright = draws.mean(axis=(2, 3, 4))
+    best = np.where(labels == 1, bright.argmax(axis=0), bright.argmin(axis=0))
+    assert len(set(best)) > 2  # Of four: the test means something.
+    condition = classifiers.condition(brightness, labels, 0.3, 5, (8, 8, 1), candidates=4)
+    _, states = sampling.trajectory(model, 0, 5, every=2, batch_size=batch_size, progress=False, condition=condition)
+    np.testing.assert_allclose(states[0], draws[best, np.arange(5)], atol=1e-6)
+    made = sample(model, 5, label=labels, classifier=brightness, scale=0.3, batch_size=batch_size, candidates=4)
+    np.testing.assert_allclose(made, states[-1], atol=2e-5)
+
+
+def test_one_candidate_is_the_paper(model):
+    one, default = (sample(model, 3, label=1, classifier=brightness, **kw) for kw in ({"candidates": 1}, {}))
+    np.testing.assert_array_equal(one, default)
+    condition = classifiers.condition(brightness, 1, 0.3, 3, (8, 8, 1))
+    _, states = sampling.trajectory(model, 0, 3, every=5, progress=False, condition=condition)
+    _, free = sampling.trajectory(model, 0, 3, every=5, progress=False)
+    np.testing.assert_array_equal(states[0], free[0])
+
+
 def test_both_parameterisations(model, tmp_path):
     shrink.trained(shrink.tiny_digits(), tmp_path)
     ratio = fdrl_jax.load(tmp_path)
@@ -103,6 +131,8 @@ def test_a_flow_that_diverges_says_so(model):
         (dict(label=0.5, classifier=brightness), "label = 0.5 must be a class"),
         (dict(label=1, classifier=brightness, scale=-1.0), "scale = -1.0 must be a finite number of at least 0"),
         (dict(label=1, classifier=brightness, scale=float("nan")), "scale = nan must be"),
+        (dict(label=1, classifier=brightness, candidates=0), "candidates = 0 must be an integer of at least 1"),
+        (dict(label=1, classifier=brightness, candidates=2.0), "candidates = 2.0 must be an integer"),
         (dict(label=1, classifier=lambda x: x), r"gives float32 \[5, 8, 8, 1\] for 5 images, not float logits"),
         (dict(label=1, classifier=lambda x: np.asarray(x)), r"cannot take images \[8, 8, 1\]"),
         (dict(label=1, classifier=3), "classifier = 3 is neither"),
@@ -141,6 +171,10 @@ def test_labels_go_round_and_are_stored(run, model, function_file, tmp_path):
     kappa = model.experiment.flow_length()
     expected = sample(model, 5, label=[0, 1, 0, 1, 0], classifier=brightness, scale=0.3, num_steps=kappa)
     np.testing.assert_allclose(stored["samples"], expected, atol=2e-5)
+    assert command(*flags, "--label=all", "--num_samples=5", "--candidates=3") == 0
+    expected = sample(model, 5, label=[0, 1, 0, 1, 0], classifier=brightness, scale=0.3, num_steps=kappa, candidates=3)
+    with np.load(out) as arrays:
+        np.testing.assert_allclose(arrays["samples"], expected, atol=2e-5)
     assert command(*flags, "--label=1,0", "--num_samples=3", "--every=2") == 0
     with np.load(out) as arrays:
         assert arrays["labels"].tolist() == [1, 0, 1]
@@ -150,8 +184,10 @@ def test_labels_go_round_and_are_stored(run, model, function_file, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--label=1",), "--label, --classifier and --scale go together"),
-        (("--scale=0.1",), "--label, --classifier and --scale go together"),
+        (("--label=1",), "--label, --classifier, --scale and --candidates go together"),
+        (("--scale=0.1",), "--label, --classifier, --scale and --candidates go together"),
+        (("--candidates=2",), "--label, --classifier, --scale and --candidates go together"),
+        (("--label=1", "--classifier={f}", "--candidates=0"), "--candidates"),
         (("--label=x", "--classifier={f}"), "--label=x must be a class, such as 3, several by commas, or all"),
         (("--label=1", "--classifier={f}g"), "has no function 'fg'"),
         (("--label=1", "--classifier=none.py:f"), "classifier 'none.py:f': none.py is not a Python file"),

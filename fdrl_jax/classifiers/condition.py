@@ -23,6 +23,7 @@ def condition(
     scale: Any,
     num_samples: int,
     event_shape: tuple[int, ...],
+    candidates: Any = 1,
 ) -> Condition:
     """The classes of a sampling run.
 
@@ -32,16 +33,22 @@ def condition(
       scale: phi, at least 0.
       num_samples: how many samples there will be.
       event_shape: of one of them.
+      candidates: prior draws to choose each sample's start from; see `Condition.start`.
 
     Raises:
       InputError: label or classifier is missing, the classifier does not take the samples, a label is none of its
-        classes, there are not as many labels as samples, or the scale is no number of at least 0.
+        classes, there are not as many labels as samples, the scale is no number of at least 0, or the candidates are
+        no integer of at least 1.
     """
     if label is None or classifier is None:
         given, missing = ("classifier", "label") if label is None else ("label", "classifier")
         raise InputError(f"{given} is given without {missing}: class-conditional sampling takes both")
     if isinstance(scale, bool) or not isinstance(scale, numbers.Real) or not 0 <= float(scale) < np.inf:
         raise InputError(f"scale = {scale!r} must be a finite number of at least 0; the paper's is {DEFAULT_SCALE}")
+    if isinstance(candidates, bool) or not isinstance(candidates, numbers.Integral) or candidates < 1:
+        raise InputError(
+            f"candidates = {candidates!r} must be an integer of at least 1: how many starts to choose from"
+        )
     if isinstance(classifier, (str, pathlib.Path)):
         classifier = load_classifier(classifier)
     elif not isinstance(classifier, Classifier):
@@ -57,7 +64,7 @@ def condition(
         raise InputError(f"label = {wrong} is none of the {classes} classes of {classifier.name}: 0 to {classes - 1}")
     if labels.ndim and len(labels) != num_samples:
         raise InputError(f"label has {len(labels)} classes for {num_samples} samples: give one a sample, or one")
-    return Condition(classifier, np.broadcast_to(labels, num_samples).astype(np.int64), float(scale))
+    return Condition(classifier, np.broadcast_to(labels, num_samples).astype(np.int64), float(scale), int(candidates))
 
 
 def from_flags(
@@ -66,8 +73,9 @@ def from_flags(
     scale: float | None,
     num_samples: int,
     experiment: builders.Experiment,
+    candidates: int | None = None,
 ) -> Condition | None:
-    """What --label, --classifier and --scale ask for; None where none of them is given.
+    """What --label, --classifier, --scale and --candidates ask for; None where none of them is given.
 
     Sample i gets the label at i of those given, over and over: what it is does not depend on how many there are.
 
@@ -77,14 +85,16 @@ def from_flags(
       scale: phi, or None for the default.
       num_samples: how many samples there will be.
       experiment: of the run.
+      candidates: prior draws to choose each start from, or None for one.
 
     Raises:
       InputError: one is given without the others, or see `condition`.
     """
-    if label is None and classifier is None and scale is None:
+    if label is None and classifier is None and scale is None and candidates is None:
         return None
     if label is None or classifier is None:
-        raise InputError("--label, --classifier and --scale go together: a class needs a classifier, and the other way")
+        given = "--label, --classifier, --scale and --candidates"
+        raise InputError(f"{given} go together: a class needs a classifier, and the other way")
     known = load_classifier(classifier)
     if label == "all":
         labels = np.arange(known.num_classes(experiment.event_shape))
@@ -93,4 +103,5 @@ def from_flags(
     else:
         raise InputError(f"--label={label} must be a class, such as 3, several by commas, or all")
     scale = DEFAULT_SCALE if scale is None else scale
-    return condition(known, np.resize(labels, num_samples), scale, num_samples, experiment.event_shape)
+    labels = np.resize(labels, num_samples)
+    return condition(known, labels, scale, num_samples, experiment.event_shape, candidates or 1)
