@@ -135,7 +135,7 @@ def plan(config: schema.Config) -> Plan:
         state_bytes=_bytes(state),
         workspace_bytes=memory.temp_size_in_bytes if memory is not None else 0,
         prior_bytes=prior_bytes,
-        prior_placement=builders.prior_placement(prior_bytes)[0],
+        prior_placement=builders.prior_placement(prior_bytes),
         images=images,
         images_found=found,
         cache_bytes=cache_bytes,

@@ -12,12 +12,12 @@ import numpy as np
 from jaxtyping import Array, Float, Key, UInt32
 from tqdm.auto import tqdm
 
-from fdrl_jax import builders, classifiers, rng, schema, steps
+from fdrl_jax import builders, classifiers, rng, schema, sharding, steps
 from fdrl_jax.priors import Given, HostGaussian, Prior
 from fdrl_jax.state import create_state
 from fdrl_jax.types import InputError, Params
 
-# Large enough to fill two CPU cores or to keep an accelerator busy; small enough for a notebook's memory.
+# On each device. Enough to fill two CPU cores or to keep an accelerator busy; small enough for a notebook's memory.
 DEFAULT_BATCH_SIZE = 256
 
 
@@ -96,7 +96,7 @@ def sample(
       key: `jax.random.key(0)` or the older `jax.random.PRNGKey(0)`, or the integer to make one from.
       num_samples: how many.
       num_steps: length of the flow; K + kappa by default.
-      batch_size: how many are flowed at a time; memory grows with it.
+      batch_size: how many are flowed at a time, on all devices together, 256 on each by default; memory grows with it.
       progress: show a progress bar.
       label: the class of all samples, or one for each; None for samples of any.
       classifier: what knows the classes: from `load_classifier`, the path of one, or any function in jax.numpy from
@@ -131,6 +131,7 @@ def batches(
     `condition` has the classes of all samples; see `classifiers.condition`.
     """
     root, num_samples, num_steps, batch_size = _arguments(model, key, num_samples, num_steps, batch_size)
+    everywhere = sharding.same(root)
     # The flow is cut into pieces of one size, a divisor of its length (one compilation), to move the bar.
     piece = _largest_divisor(num_steps, at_most=max(1, num_steps // 10))
     recipe = model.experiment.recipe
@@ -138,16 +139,14 @@ def batches(
     with bar:
         for first in range(0, num_samples, batch_size):
             # The last batch is computed whole (one compilation) and cut.
-            index, count = jnp.asarray(first), min(batch_size, num_samples - first)
-            x, change = (
-                steps.draw_prior(model.prior, root, index, batch_size),
-                _change(model, condition, first, batch_size),
-            )
+            index, count = _number(first), min(batch_size, num_samples - first)
+            change = _change(model, condition, first, batch_size)
+            x = steps.draw_prior(model.prior, root, index, batch_size)
             for k in range(0, num_steps, piece):
-                x = steps.advance(recipe, model.params, root, x, index, jnp.asarray(k), piece, **change)
+                x = steps.advance(recipe, model.params, everywhere, x, index, _number(k), piece, **change)
                 jax.block_until_ready(x)  # Or the bar would show what was asked for, not what is done.
                 bar.update(piece * count)
-            yield _finished(model, np.asarray(x)[:count], condition)
+            yield _finished(model, sharding.fetch(x)[:count], condition)
 
 
 def trajectory(
@@ -175,15 +174,14 @@ def trajectory(
     every = min(every, max(num_steps, 1))
     step_counts = np.array([*range(0, num_steps, every), num_steps])
     bar = tqdm(total=num_samples, desc="sample", disable=not progress)
-
-    parts = []
+    recipe, everywhere, parts = model.experiment.recipe, sharding.same(root), []
     with bar:
         for first in range(0, num_samples, batch_size):
-            index, count = jnp.asarray(first), min(batch_size, num_samples - first)
+            index, count = _number(first), min(batch_size, num_samples - first)
             x = steps.draw_prior(model.prior, root, index, batch_size)
             change = _change(model, condition, first, batch_size)
-            states = steps.record(model.experiment.recipe, model.params, root, x, index, num_steps, every, **change)
-            parts.append(np.asarray(states)[:, :count])
+            states = steps.record(recipe, model.params, everywhere, x, index, num_steps, every, **change)
+            parts.append(sharding.fetch(states)[:, :count])
             bar.update(count)
     return step_counts, _finished(model, np.concatenate(parts, axis=1), condition)
 
@@ -213,12 +211,14 @@ def states_at(
     recipe, firsts = model.experiment.recipe, range(0, num_samples, batch_size)
     bar = tqdm(total=num_samples * last, desc="flow", unit="flow step", unit_scale=True, disable=not progress)
     with bar:
-        states = [np.asarray(steps.draw_prior(model.prior, root, jnp.asarray(first), batch_size)) for first in firsts]
+        draws = (steps.draw_prior(model.prior, root, _number(first), batch_size) for first in firsts)
+        states, everywhere = [sharding.fetch(x) for x in draws], sharding.same(root)
         done = 0
         for length in lengths:
             for i, first in enumerate(firsts if length > done else ()):
-                x, index, k = jnp.array(states[i]), jnp.asarray(first), jnp.asarray(done)
-                states[i] = np.asarray(steps.advance(recipe, model.params, root, x, index, k, length - done))
+                # Copied: `advance` takes its memory, and a device may share that of the host's array.
+                x, index, k = sharding.split(states[i].copy()), _number(first), _number(done)
+                states[i] = sharding.fetch(steps.advance(recipe, model.params, everywhere, x, index, k, length - done))
                 bar.update((length - done) * min(batch_size, num_samples - first))
             done = length
             # Copied: the receiver may keep or change it.
@@ -230,7 +230,13 @@ def _change(model: Model, condition: classifiers.Condition | None, first: int, c
     """Arguments of `steps.advance` that make the flow one of the classes of samples first, first + 1, ..."""
     if condition is None:
         return {}
-    return condition.change(model.experiment.recipe.estimator.parameterisation, first, count)
+    change = condition.change(model.experiment.recipe.estimator.parameterisation, first, count)
+    return {**change, "arguments": sharding.same(change["arguments"])}
+
+
+def _number(n: int) -> Array:
+    """An index as an argument of a compiled function."""
+    return sharding.same(jnp.asarray(n))
 
 
 def _finished(
@@ -253,10 +259,12 @@ def _arguments(
     if num_steps is None:
         num_steps = model.experiment.flow_length()
     _require("num_steps", num_steps, 0)
+    on = sharding.mesh()
     if batch_size is None:
-        batch_size = DEFAULT_BATCH_SIZE
+        batch_size = DEFAULT_BATCH_SIZE * on.size
     _require("batch_size", batch_size, 1)
-    return root_key(key), int(num_samples), int(num_steps), int(min(batch_size, num_samples))
+    # Rounded up, so that every device has as many.
+    return root_key(key), int(num_samples), int(num_steps), sharding.rounded_up(int(min(batch_size, num_samples)), on)
 
 
 def root_key(key: Any) -> Key[Array, ""]:
