@@ -25,12 +25,16 @@ import jax
 from absl import flags
 from ml_collections import config_flags
 
-from fdrl_jax import DivergedError, InputError, schema
+from fdrl_jax import DivergedError, InputError, schema, sharding
+
+# For several processes, on one machine or many.
+HOSTS = ("distributed", "coordinator", "num_processes", "process_id")
 
 # Of each mode, the flags that it takes besides --mode and --help.
 MODES = {
-    "train": ("config", "workdir"),
+    "train": ("config", "workdir", "compile_cache", *HOSTS),
     "sample": (
+        *("compile_cache", *HOSTS),
         *("workdir", "num_samples", "seed", "out", "kappa", "batch_size", "every", "step", "ema"),
         *("label", "classifier", "scale"),
     ),
@@ -122,6 +126,22 @@ def define_flags(argv: list[str]) -> flags.FlagValues:
         lower_bound=1.0,
         flag_values=fv,
     )
+    flags.DEFINE_string(
+        "compile_cache",
+        None,
+        "train, sample: a folder for compiled programs, WORKDIR/compile_cache by default; off keeps none.",
+        flag_values=fv,
+    )
+    flags.DEFINE_bool(
+        "distributed", False, "train, sample: one of several processes, found by SLURM or the TPU pod.", flag_values=fv
+    )
+    flags.DEFINE_string("coordinator", None, "train, sample: HOST:PORT of process 0, where not found.", flag_values=fv)
+    flags.DEFINE_integer(
+        "num_processes", None, "With --coordinator: how many processes.", lower_bound=1, flag_values=fv
+    )
+    flags.DEFINE_integer(
+        "process_id", None, "With --coordinator: which of them this is, from 0.", lower_bound=0, flag_values=fv
+    )
     flags.DEFINE_bool("help", False, "Print this.", flag_values=fv)
     return fv
 
@@ -187,6 +207,8 @@ def main(argv: list[str]) -> None:
         raise InputError("--workdir is missing: the directory of the run")
     if "config" in MODES[fv.mode] and config is None:
         raise InputError(f"--config is missing: {fv.mode} what? For example --config=configs/digits.py")
+    _join(fv)
+    _keep_compiled(fv)
     match fv.mode:
         case "train":
             from fdrl_jax.train import train
@@ -220,6 +242,30 @@ def main(argv: list[str]) -> None:
 
             out = write_comparison(directories, _out(fv.out or "compare.html", {".html": "a comparison"}))
             print(f"{', '.join(directories)} are side by side in {out}")
+
+
+def _join(fv: flags.FlagValues) -> None:
+    """Where the flags say so, make this one of several processes."""
+    given = [fv[name].value is not None for name in HOSTS[1:]]
+    if any(given) and (fv.distributed or not all(given)):
+        raise InputError("--coordinator, --num_processes and --process_id go together, without --distributed")
+    if not (any(given) or fv.distributed):
+        return
+    if all(given) and fv.process_id >= fv.num_processes:
+        raise InputError(f"--process_id={fv.process_id} must be less than --num_processes={fv.num_processes}")
+    sharding.join(fv.coordinator, fv.num_processes, fv.process_id)
+
+
+def _keep_compiled(fv: flags.FlagValues) -> None:
+    """Keep compiled programs on disk, so that the second start does not compile."""
+    if "compile_cache" not in MODES[fv.mode] or fv.compile_cache == "off":
+        return
+    # JAX_COMPILATION_CACHE_DIR says where too, and what is kept.
+    if fv.compile_cache is None and jax.config.values["jax_compilation_cache_dir"]:
+        return
+    folder = pathlib.Path(fv.compile_cache or pathlib.Path(fv.workdir) / "compile_cache")
+    jax.config.update("jax_compilation_cache_dir", str(folder.absolute()))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
 def _prepare(config: Any) -> None:
@@ -363,6 +409,7 @@ def _sample(fv: flags.FlagValues) -> None:
     from fdrl_jax import classifiers, sample_files
 
     out = sample_files.check_out(fv.out)
+    sharding.wait_for_all("--out is checked")  # Before one of several processes writes there.
     model, num_samples = _load(fv), fv.num_samples or 64
     sample_files.write(
         model,
@@ -375,7 +422,8 @@ def _sample(fv: flags.FlagValues) -> None:
         every=fv.every,
         condition=classifiers.from_flags(fv.label, fv.classifier, fv.scale, num_samples, model.experiment),
     )
-    print(f"{num_samples} samples from {fv.workdir} (step {model.step}) are in {out}")
+    if sharding.is_first_host():
+        print(f"{num_samples} samples from {fv.workdir} (step {model.step}) are in {out}")
 
 
 def run(argv: list[str]) -> int:
@@ -393,7 +441,10 @@ def run(argv: list[str]) -> int:
         return 1
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
+            if jax.process_count() == 1:
+                raise
+            print(f"error: another process stopped, or cannot be reached: {_one_line(error)[:300]}", file=sys.stderr)
+            return 1
         print("error: not enough memory: use a smaller batch_size, or a smaller network in the config", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -403,4 +454,10 @@ def run(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run(sys.argv))
+    code = run(sys.argv)
+    if code and jax.distributed.is_initialized():
+        # At once: JAX would wait for the other processes, which wait for this one. They see that it is gone.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

@@ -128,6 +128,30 @@ def fetch(x: jax.Array) -> np.ndarray:
 
 # --- hosts ---
 
+# Seconds until a host that does not answer is given up, and the others stop.
+HEARTBEAT = 60
+
+
+def join(coordinator: str | None = None, num_processes: int | None = None, process_id: int | None = None) -> None:
+    """Make this process one of several, before anything else is done with JAX.
+
+    Args:
+      coordinator: HOST:PORT of the first process, reachable from all.
+      num_processes, process_id: how many there are, and which this is, from 0. On a TPU pod and under SLURM all three
+        are None: JAX finds them.
+
+    Raises:
+      InputError: some are missing and cannot be found, or the others are not there.
+    """
+    try:
+        jax.distributed.initialize(coordinator, num_processes, process_id, heartbeat_timeout_seconds=HEARTBEAT)
+    except (ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"the processes did not find one another ({reason}): outside of SLURM and TPU pods pass --coordinator, "
+            "--num_processes and --process_id"
+        ) from None
+
 
 def is_first_host() -> bool:
     """Whether this process is the one that writes logs and pictures."""

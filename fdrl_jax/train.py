@@ -78,11 +78,9 @@ def train(config: schema.Config, workdir: str | pathlib.Path, progress: bool = T
         else:
             parameters = sum(x.size for x in jax.tree.leaves(state.params))
             _say(f"{'resume at' if start else 'start from'} step {start} of {num_steps}; {parameters:,} parameters")
-            observer: observe.Observer | observe.Silent
-            observer = (
-                observe.Observer(workdir, start, num_steps, progress) if sharding.is_first_host() else observe.Silent()
-            )
-            stack.enter_context(observer)
+            observer: observe.Observer | observe.Silent = observe.Silent()
+            if sharding.is_first_host():
+                observer = stack.enter_context(observe.Observer(workdir, start, num_steps, progress))
             looks = None
             if "diagnostics" in experiment.config:
                 looks = stack.enter_context(_Looks(experiment, dataset, workdir, observer))

@@ -5,9 +5,11 @@ import pathlib
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 import topologies
+from jax.sharding import Mesh
 
 from fdrl_jax import sharding, steps
 from fdrl_jax.types import InputError
@@ -75,9 +77,8 @@ def test_each_device_does_its_part(found):
     assert found["4/flops/exact"] < 0.3 * found["1/flops/exact"]
 
 
-def eight():
-    """A mesh that only counts: this process has one device."""
-    return type("Eight", (), {"size": 8})()
+# Only counted: this process has one device.
+EIGHT = Mesh(np.array(jax.devices()[:1] * 8), ("samples",))
 
 
 @pytest.mark.parametrize(
@@ -85,8 +86,8 @@ def eight():
 )
 def test_a_batch_that_cannot_be_shared_is_refused(count, message):
     with pytest.raises(InputError, match=f"config.data.batch_size = {count} is {message}"):
-        sharding.check_divides("config.data.batch_size", count, eight())
-    sharding.check_divides("config.data.batch_size", 16, eight())
+        sharding.check_divides("config.data.batch_size", count, EIGHT)
+    sharding.check_divides("config.data.batch_size", 16, EIGHT)
 
 
 def test_a_microbatch_that_does_not_divide_is_refused():
