@@ -135,7 +135,9 @@ def batches(
     # The flow is cut into pieces of one size, a divisor of its length (one compilation), to move the bar.
     piece = _largest_divisor(num_steps, at_most=max(1, num_steps // 10))
     recipe = model.experiment.recipe
-    bar = tqdm(total=num_samples * num_steps, desc="sample", unit="flow step", unit_scale=True, disable=not progress)
+    bar = tqdm(
+        total=num_samples * num_steps, desc="sample", unit="flow step", unit_scale=True, disable=_hidden(progress)
+    )
     with bar:
         for first in range(0, num_samples, batch_size):
             # The last batch is computed whole (one compilation) and cut.
@@ -173,7 +175,7 @@ def trajectory(
     _require("every", every, 1)
     every = min(every, max(num_steps, 1))
     step_counts = np.array([*range(0, num_steps, every), num_steps])
-    bar = tqdm(total=num_samples, desc="sample", disable=not progress)
+    bar = tqdm(total=num_samples, desc="sample", disable=_hidden(progress))
     recipe, everywhere, parts = model.experiment.recipe, sharding.same(root), []
     with bar:
         for first in range(0, num_samples, batch_size):
@@ -209,7 +211,7 @@ def states_at(
     _require("lengths", lengths[0], 0)
     root, num_samples, last, batch_size = _arguments(model, key, num_samples, lengths[-1], batch_size)
     recipe, firsts = model.experiment.recipe, range(0, num_samples, batch_size)
-    bar = tqdm(total=num_samples * last, desc="flow", unit="flow step", unit_scale=True, disable=not progress)
+    bar = tqdm(total=num_samples * last, desc="flow", unit="flow step", unit_scale=True, disable=_hidden(progress))
     with bar:
         draws = (steps.draw_prior(model.prior, root, _number(first), batch_size) for first in firsts)
         states, everywhere = [sharding.fetch(x) for x in draws], sharding.same(root)
@@ -232,6 +234,11 @@ def _change(model: Model, condition: classifiers.Condition | None, first: int, c
         return {}
     change = condition.change(model.experiment.recipe.estimator.parameterisation, first, count)
     return {**change, "arguments": sharding.same(change["arguments"])}
+
+
+def _hidden(progress: bool) -> bool:
+    """Of several processes one shows a bar."""
+    return not (progress and sharding.is_first_host())
 
 
 def _number(n: int) -> Array:

@@ -1,17 +1,20 @@
 """Several devices, simulated: the same training as on one, with one communication a step."""
 
+import dataclasses
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
 import jax
 import numpy as np
 import pytest
+import shrink
 import topologies
 from jax.sharding import Mesh
 
-from fdrl_jax import sharding, steps
+from fdrl_jax import models, priors, sharding, steps
 from fdrl_jax.types import InputError
 
 
@@ -95,3 +98,108 @@ def test_a_microbatch_that_does_not_divide_is_refused():
     current = topologies.start(train, optimizer)
     with pytest.raises(InputError, match="microbatch = 5 does not divide the 16 examples of a device"):
         steps.make_train_step(train, optimizer)(current, topologies.gaussian(), topologies.ROOT, topologies.batch(0))
+
+
+# --- one step, one program ---
+
+
+def lowered(train, network_input=(8, 8, 1), batch=16):
+    """The compiled step of a network with spectral norm, on one device."""
+    estimator = models.estimator(NETWORK, network_input, "ratio", train["precision"], spectral_norm=True)
+    made = dataclasses.replace(topologies.recipe("mlp"), estimator=estimator, num_steps=train["num_steps"])
+    optimizer = topologies.OPTIMIZERS["adam"]
+    abstract = jax.eval_shape(lambda: topologies.start(made, optimizer))
+    images = jax.ShapeDtypeStruct((batch, *network_input), np.uint8)
+    key = jax.eval_shape(lambda: topologies.ROOT)
+    return steps.compiled_train_step(made, optimizer, abstract, priors.Uniform(network_input), key, images)
+
+
+NETWORK = models.ResNet(8, (models.Stage(8, 1, 1), models.Stage(16, 1, 2)), 1.0)
+
+
+def test_memory_does_not_grow_with_the_length_of_the_flow():
+    short, long = (
+        lowered({"num_steps": k, "precision": "float32"}).memory_analysis().temp_size_in_bytes for k in (10, 100)
+    )
+    assert long == pytest.approx(short, rel=0.01)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_weights_are_made_ready_outside_of_the_flow(precision):
+    """In the compiled loop a convolution takes its kernel, or that flipped and transposed, as it came in."""
+    text = lowered({"num_steps": 7, "precision": precision}).as_text()
+    bodies = dict(re.findall(r"^(%[\w.-]+) \(.*?\{\n(.*?)^\}", text, re.MULTILINE | re.DOTALL))
+    loops = [bodies[name] for name in re.findall(r"body=(%[\w.-]+)", text)]
+    (body,) = [body for body in loops if "convolution(" in body]
+    made_by = dict(re.findall(r"^ *(?:ROOT )?(%[\w.-]+) = .*?\S ([\w-]+)\(", body, re.MULTILINE))
+    kernels = re.findall(r" convolution\(%[\w.-]+, (%[\w.-]+)\)", body)
+    # The stem, two of each of two blocks and a shortcut of each: forward and backward, but for 1x1 as products.
+    assert len(kernels) >= 10
+    assert {made_by[name] for name in kernels} == {"get-tuple-element"}
+    # Nothing of spectral norm, which takes norms of u and v.
+    assert "sqrt" not in body
+
+
+def test_the_flow_costs_what_the_network_and_its_gradient_cost():
+    """By XLA's count, which has the body of a loop once: a step of Eq. 9 and no more, whatever K."""
+    counts = [lowered({"num_steps": k, "precision": "float32"}).cost_analysis()["flops"] for k in (7, 70)]
+    assert counts[0] == pytest.approx(counts[1], rel=1e-3)
+
+
+def test_the_training_loop_compiles_once_and_sends_only_batches(tmp_path, monkeypatch):
+    seen, make = [], steps.make_train_step
+
+    def guarded(*arguments):
+        train_step = make(*arguments)
+
+        def call(*given):
+            with jax.transfer_guard("disallow"):
+                result = train_step(*given)
+            seen.append(train_step._cache_size())
+            return result
+
+        return call
+
+    monkeypatch.setattr(steps, "make_train_step", guarded)
+    shrink.trained(shrink.tiny_digits(), tmp_path)
+    assert seen == [1, 1, 1, 1]
+    # Resumed, from a state off the disk.
+    shrink.trained(shrink.tiny_digits(num_steps=6), tmp_path)
+    assert seen == [1] * 6
+
+
+# --- precision ---
+
+
+def test_bfloat16_is_the_network_and_nothing_else():
+    estimator = models.estimator(NETWORK, (8, 8, 1), "ratio", "bf16")
+    made = dataclasses.replace(topologies.recipe("mlp"), estimator=estimator)
+    optimizer = topologies.OPTIMIZERS["adam"]
+    state = topologies.start(made, optimizer)
+    images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 1), dtype=np.uint8)
+    step = steps.make_train_step(made, optimizer)
+    jaxpr = str(jax.make_jaxpr(step)(state, priors.Uniform((8, 8, 1)), topologies.ROOT, images))
+    convolutions = re.findall(r":(\w+)\[[\d,]+\] = conv_general_dilated", jaxpr)
+    assert len(convolutions) > 20
+    assert set(convolutions) == {"bf16"}
+    # The carry of the flow, particles, and all that is kept.
+    after, _ = step(state, priors.Uniform((8, 8, 1)), topologies.ROOT, images)
+    floats = [leaf.dtype for leaf in jax.tree.leaves(after) if np.issubdtype(leaf.dtype, np.inexact) or leaf.ndim]
+    assert {str(dtype) for dtype in floats} == {"float32"}
+    params = estimator.effective(after.params, {})
+    x = topologies.jnp.zeros((4, 8, 8, 1))
+    assert steps.advance(made, params, topologies.ROOT, x, np.int32(0), np.int32(0), 2).dtype == "float32"
+
+
+def test_microbatches_are_a_field_of_the_config(tmp_path):
+    config = shrink.tiny_digits()
+    whole = shrink.trained(config, tmp_path / "whole")
+    config.train.microbatch = 4
+    parts = shrink.trained(config, tmp_path / "parts")
+    assert parts.experiment.recipe.microbatch == 4
+    for a, b in zip(jax.tree.leaves(whole.params), jax.tree.leaves(parts.params), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+    config.train.microbatch = 5
+    with pytest.raises(InputError, match="microbatch = 5 does not divide the 16 examples"):
+        shrink.trained(config, tmp_path / "none")
+    assert not (tmp_path / "none").exists()
