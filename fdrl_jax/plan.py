@@ -36,7 +36,8 @@ class Plan:
       batch_size: of training.
       parameters: of the network.
       flops_per_flow_step: of one step of Eq. 9 for a batch.
-      flops_per_step: of one training step on all devices: K flow steps, the prior's draw, the loss, its gradient and Adam.
+      flops_per_step: of one training step, on all devices: K flow steps, the prior's draw, the loss, its gradient and
+        Adam.
       flops_per_sample: of one sample of Algorithm 2, without the prior's draw.
       state_bytes: parameters, EMA, Adam's moments, spectral norm.
       workspace_bytes: what the compiled training step needs besides its arguments: the flow's and the gradient's

@@ -15,6 +15,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Key
 
 from fdrl_jax.models.classifier import CNN as CNN
+from fdrl_jax.models.conv import with_flipped
 from fdrl_jax.models.mlp import MLP as MLP
 from fdrl_jax.models.resnet import ResNet as ResNet
 from fdrl_jax.models.resnet import Stage as Stage
@@ -59,8 +60,8 @@ class Estimator:
 
     def ratio_fn(self, params: Params) -> RatioFn:
         """The estimator at effective parameters `params`, as the flow takes it."""
-        # Rounded here, once, rather than in every step of the flow: `apply` then has nothing to round.
-        params = _rounded(params, self.compute_dtype)
+        # Here, once, rather than in every step of the flow.
+        params = with_flipped(_rounded(params, self.compute_dtype))
         return lambda x: self.apply(params, x)
 
 
