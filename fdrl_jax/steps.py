@@ -107,10 +107,8 @@ def check_batch(what: str, recipe: Recipe, count: int, mesh: Mesh) -> None:
     sharding.check_divides(what, count, mesh)
     each = count // mesh.size
     if recipe.microbatch and each > recipe.microbatch and each % recipe.microbatch:
-        raise InputError(
-            f"microbatch = {recipe.microbatch} does not divide the {each} examples of a device ({what} = {count}): "
-            "use a divisor"
-        )
+        reason = f"does not divide the {each} examples of a device ({what} = {count}): use a divisor"
+        raise InputError(f"microbatch = {recipe.microbatch} {reason}")
 
 
 def make_train_step(
