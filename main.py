@@ -23,8 +23,8 @@ from typing import Any
 import jax
 from absl import flags
 
-from fdrl_jax import DivergedError, InputError
-from fdrl_jax.command_line import MODES, parse
+from fdrl_jax import DivergedError, InputError, sharding
+from fdrl_jax.command_line import HOSTS, MODES, one_line, parse
 
 
 def main(argv: list[str]) -> None:
@@ -42,6 +42,8 @@ def main(argv: list[str]) -> None:
         raise InputError("--workdir is missing: the directory of the run")
     if "config" in MODES[fv.mode] and config is None:
         raise InputError(f"--config is missing: {fv.mode} what? For example --config=configs/digits.py")
+    _join(fv)
+    _keep_compiled(fv)
     match fv.mode:
         case "train":
             from fdrl_jax.train import train
@@ -75,6 +77,34 @@ def main(argv: list[str]) -> None:
 
             out = write_comparison(directories, _out(fv.out or "compare.html", {".html": "a comparison"}))
             print(f"{', '.join(directories)} are side by side in {out}")
+
+
+def _join(fv: flags.FlagValues) -> None:
+    """Where the flags say so, make this one of several processes."""
+    given = [fv[name].value is not None for name in HOSTS[1:]]
+    if any(given) and (fv.distributed or not all(given)):
+        raise InputError("--coordinator, --num_processes and --process_id go together, without --distributed")
+    if not (any(given) or fv.distributed):
+        return
+    if all(given) and fv.process_id >= fv.num_processes:
+        raise InputError(f"--process_id={fv.process_id} must be less than --num_processes={fv.num_processes}")
+    sharding.join(fv.coordinator, fv.num_processes, fv.process_id)
+
+
+def _keep_compiled(fv: flags.FlagValues) -> None:
+    """Keep compiled programs on disk, so that the second start does not compile."""
+    if "compile_cache" not in MODES[fv.mode] or fv.compile_cache == "off":
+        return
+    # JAX_COMPILATION_CACHE_DIR says where too, and what is kept.
+    if fv.compile_cache is None and jax.config.values["jax_compilation_cache_dir"]:
+        return
+    workdir = pathlib.Path(fv.workdir)
+    # Not in an exported model, which is to be handed on, nor in the name of one on the Hub.
+    if fv.compile_cache is None and fv.mode != "train" and not (workdir / "checkpoints").is_dir():
+        return
+    folder = pathlib.Path(fv.compile_cache or workdir / "compile_cache")
+    jax.config.update("jax_compilation_cache_dir", str(folder.absolute()))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
 def _prepare(config: Any) -> None:
@@ -218,6 +248,7 @@ def _sample(fv: flags.FlagValues) -> None:
     from fdrl_jax import classifiers, sample_files
 
     out = sample_files.check_out(fv.out)
+    sharding.wait_for_all("--out is checked")  # Before one of several processes writes there.
     model, num_samples = _load(fv), fv.num_samples or 64
     sample_files.write(
         model,
@@ -232,7 +263,8 @@ def _sample(fv: flags.FlagValues) -> None:
             fv.label, fv.classifier, fv.scale, num_samples, model.experiment, fv.candidates
         ),
     )
-    print(f"{num_samples} samples from {fv.workdir} (step {model.step}) are in {out}")
+    if sharding.is_first_host():
+        print(f"{num_samples} samples from {fv.workdir} (step {model.step}) are in {out}")
 
 
 def run(argv: list[str]) -> int:
@@ -250,7 +282,10 @@ def run(argv: list[str]) -> int:
         return 1
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
+            if jax.process_count() == 1:
+                raise
+            print(f"error: another process stopped, or cannot be reached: {one_line(error)[:300]}", file=sys.stderr)
+            return 1
         print("error: not enough memory: use a smaller batch_size, or a smaller network in the config", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -260,4 +295,10 @@ def run(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run(sys.argv))
+    code = run(sys.argv)
+    if code and jax.distributed.is_initialized():
+        # At once: JAX would wait for the other processes, which wait for this one. They see that it is gone.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

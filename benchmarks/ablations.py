@@ -1,6 +1,6 @@
 """The tables of `docs/ablations.md`: `configs/ablations/` trained with several seeds, and their samples measured.
 
-    python -m benchmarks.ablations guidance|prior|pairing|refinement|flow_length|all [--seeds=0,1,2] [--runs=DIR]
+    python -m benchmarks.ablations TABLE|all [--seeds=0,1,2] [--runs=DIR]
 
 Each run gives 1797 samples, compared with the 1797 images in pixels: k-NN precision and recall (k = 3), coverage
 (k = 5), Frechet distance. A table that shares a training with another takes it from the `--runs` folder, and a training
@@ -23,7 +23,7 @@ from fdrl_jax.loading import load
 from fdrl_jax.train import train
 from fdrl_jax.types import DivergedError
 
-TABLES = ("guidance", "prior", "pairing", "refinement", "flow_length")
+TABLES = ("guidance", "prior", "pairing", "refinement", "flow_length", "precision")
 
 NUM_SAMPLES = 1797
 METRICS = "precision_recall,density_coverage,frechet"
@@ -39,7 +39,9 @@ def variants(table: str) -> dict[str, Any]:
 def run_folder(config: Any, runs: pathlib.Path) -> pathlib.Path:
     """Named by what the ablations change in training: kappa only matters in sampling."""
     kind = "fdrl" if config.flow.guided else "stale"
-    fields = (config.loss, config.divergence, config.prior.name, kind, f"k{config.flow.num_steps}")
+    fields = [config.loss, config.divergence, config.prior.name, kind, f"k{config.flow.num_steps}"]
+    if config.precision != "float32":
+        fields.append(config.precision)
     return runs / "-".join((*fields, f"{config.train.num_steps}", f"seed{config.seed}"))
 
 

@@ -75,7 +75,10 @@ def image_config(
                 b1=0.9,
                 b2=0.999,
             ),
-            train=dict(num_steps=num_steps, log_every=100, sample_every=1_000, checkpoint_every=1_000, keep=2),
+            # A microbatch of 0 is a device's whole share of the batch; fewer examples at a time take less memory.
+            train=dict(
+                num_steps=num_steps, log_every=100, sample_every=1_000, checkpoint_every=1_000, keep=2, microbatch=0
+            ),
             diagnostics=dict(every=5_000, num_samples=500, best=""),
         )
     )

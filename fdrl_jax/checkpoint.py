@@ -14,10 +14,10 @@ import pathlib
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
+from fdrl_jax import sharding
 from fdrl_jax.files import atomic
 from fdrl_jax.state import TrainState
 from fdrl_jax.types import InputError
@@ -184,7 +184,8 @@ class Checkpoints:
         Raises:
           InputError: the checkpoint is missing, damaged, or of another network.
         """
-        target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), abstract_state)
+        where = sharding.everywhere()
+        target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where), abstract_state)
         try:
             # Orbax itself pads, cuts and casts without a word what is not of the shape and dtype asked for.
             metadata = self._manager.item_metadata(step)["state"]
@@ -199,7 +200,7 @@ class Checkpoints:
             raise InputError(
                 f"checkpoint {self._directory / str(step)} cannot be read: {reason}; move it away to use the one before"
             ) from error
-        return jax.tree.map(jnp.asarray, restored["state"])
+        return restored["state"]
 
 
 def _differences(stored: Any, wanted: Any) -> str:

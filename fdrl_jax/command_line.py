@@ -11,10 +11,14 @@ from ml_collections import config_flags
 from fdrl_jax import schema
 from fdrl_jax.types import InputError
 
+# For several processes, on one machine or many.
+HOSTS = ("distributed", "coordinator", "num_processes", "process_id")
+
 # Of each mode, the flags that it takes besides --mode and --help.
 MODES = {
-    "train": ("config", "workdir"),
+    "train": ("config", "workdir", "compile_cache", *HOSTS),
     "sample": (
+        *("compile_cache", *HOSTS),
         *("workdir", "num_samples", "seed", "out", "kappa", "batch_size", "every", "step", "ema"),
         *("label", "classifier", "scale", "candidates"),
     ),
@@ -113,6 +117,22 @@ def define_flags(argv: list[str]) -> flags.FlagValues:
         lower_bound=1.0,
         flag_values=fv,
     )
+    flags.DEFINE_string(
+        "compile_cache",
+        None,
+        "train, sample: a folder for compiled programs, WORKDIR/compile_cache by default; off keeps none.",
+        flag_values=fv,
+    )
+    flags.DEFINE_bool(
+        "distributed", False, "train, sample: one of several processes, found by SLURM or the TPU pod.", flag_values=fv
+    )
+    flags.DEFINE_string("coordinator", None, "train, sample: HOST:PORT of process 0, where not found.", flag_values=fv)
+    flags.DEFINE_integer(
+        "num_processes", None, "With --coordinator: how many processes.", lower_bound=1, flag_values=fv
+    )
+    flags.DEFINE_integer(
+        "process_id", None, "With --coordinator: which of them this is, from 0.", lower_bound=0, flag_values=fv
+    )
     flags.DEFINE_bool("help", False, "Print this.", flag_values=fv)
     return fv
 
@@ -134,28 +154,28 @@ def parse(argv: list[str]) -> tuple[flags.FlagValues, Any, list[str]]:
                 "--config is an experiment without variants: leave out the colon and what follows"
             ) from None
         hint = "; fields are changed together with --config=FILE, in --mode=train" if "'config." in str(error) else ""
-        raise InputError(_one_line(error) + hint) from None
+        raise InputError(one_line(error) + hint) from None
     except (AttributeError, KeyError) as error:
         if "get_config" in str(error):
             raise InputError("--config is no experiment: the file defines no get_config()") from None
         name = re.findall(r"\w+", str(error))[0]
         raise InputError(f"--config has no field {name!r}: {schema.nearest(name, schema.field_names())}") from None
     except Exception as error:
-        raise InputError(f"--config cannot be loaded: {_one_line(error)}") from None
+        raise InputError(f"--config cannot be loaded: {one_line(error)}") from None
     config = fv.config
     try:
         if config is not None:
             config.to_dict()  # A file that could not be loaded is an object that raises on any use.
     except Exception as error:
         path = pathlib.Path(config_flags.get_config_filename(fv["config"]))
-        reason = _one_line(error) if path.exists() else "there is no such file"
+        reason = one_line(error) if path.exists() else "there is no such file"
         raise InputError(f"--config={path} cannot be loaded: {reason}") from None
     if len(rest) > 1 and fv.mode != "compare":
         raise InputError(f"{rest[1]!r} is not a flag: flags are written --name=value")
     return fv, config, rest[1:]
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
     """An error's message on one line; of a traceback inside it, what was raised."""
     before, traceback, after = str(error).partition("Traceback (most recent call last)")
     if traceback:

@@ -22,7 +22,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from fdrl_jax import builders, data, rng
+from fdrl_jax import builders, data, rng, sharding
 from fdrl_jax import evaluation as ev
 from fdrl_jax.pixels import to_float, to_uint8
 from fdrl_jax.sampling import Model, trajectory
@@ -120,7 +120,9 @@ def better(metric: str, value: float, than: float | None) -> bool:
 def _log_ratio(model: Model, x: np.ndarray) -> np.ndarray:
     """Natural log r, bounded like the histogram."""
     bounds = 10.0 ** _EDGES[[0, -1]]
-    ratios = [np.asarray(model.ratio_fn(x[i : i + _BATCH_SIZE])) for i in range(0, len(x), _BATCH_SIZE)]
+    ratios = [
+        sharding.fetch(model.ratio_fn(sharding.same(x[i : i + _BATCH_SIZE]))) for i in range(0, len(x), _BATCH_SIZE)
+    ]
     return np.log(np.clip(np.concatenate(ratios).astype(np.float64), *bounds))
 
 

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fdrl_jax import builders, convert, sampling
+from fdrl_jax import builders, convert, sampling, sharding
 from fdrl_jax.files import atomic
 from fdrl_jax.types import InputError, Params
 from fdrl_jax.version import __version__
@@ -81,7 +81,7 @@ def read(folder: pathlib.Path, ema: bool = True) -> sampling.Model:
         prior = builders.load_prior(experiment, arrays)
     except InputError as error:
         raise InputError(str(error).replace("prior.npz", str(stored))) from None
-    return sampling.Model(experiment, params, builders.place_prior(prior)[0], content["step"])
+    return sampling.Model(experiment, sharding.same(params), builders.place_prior(prior)[0], content["step"])
 
 
 def _read_config(path: pathlib.Path) -> dict[str, Any]:

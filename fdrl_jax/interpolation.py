@@ -7,8 +7,9 @@ import numpy as np
 from jaxtyping import Float
 
 from fdrl_jax import rng, steps
+from fdrl_jax.arguments import require_integer, root_key
 from fdrl_jax.priors import Whitened
-from fdrl_jax.sampling import Model, root_key
+from fdrl_jax.sampling import Model
 from fdrl_jax.types import InputError
 
 
@@ -41,8 +42,13 @@ def interpolate(
             f"interpolation needs a prior with a density, and this run's is {type(model.prior).__name__}: the images "
             "of a source domain have nothing between them"
         )
-    if num_pairs < 1 or num_between < 2:
-        raise InputError(f"interpolate needs a pair and its two ends: num_pairs {num_pairs}, num_between {num_between}")
+    length = model.experiment.flow_length() if num_steps is None else num_steps
+    for name, value, minimum in (
+        ("num_pairs", num_pairs, 1),
+        ("num_between", num_between, 2),
+        ("num_steps", length, 0),
+    ):
+        require_integer(name, value, minimum)
     root = root_key(key)
     start, end = (
         np.asarray(
@@ -50,7 +56,6 @@ def interpolate(
         )
         for i in range(2)
     )
-    length = model.experiment.flow_length() if num_steps is None else num_steps
     rows = []
     for z in spherical(start, end, np.linspace(0, 1, num_between)):
         x = jnp.array(model.prior.from_normal(z))

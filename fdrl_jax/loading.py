@@ -4,7 +4,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from fdrl_jax import builders, checkpoint, convert, exported, priors, sampling
+from fdrl_jax import builders, checkpoint, convert, exported, priors, sampling, sharding
 from fdrl_jax.divergences import DIVERGENCES
 from fdrl_jax.losses import LOSSES
 from fdrl_jax.types import InputError
@@ -107,7 +107,7 @@ def _load_file(
     divergence = _named("divergence", divergence, theirs.get("f_divergence"), path, _DIVERGENCES, DIVERGENCES)
     source = _prior(path, prior, network.architecture.event_shape)
     experiment = builders.build(_config(path, network, theirs, loss, divergence, source))
-    weights = experiment.recipe.estimator.effective(network.params, network.spectral)
+    weights = sharding.same(experiment.recipe.estimator.effective(network.params, network.spectral))
     return sampling.Model(experiment, weights, builders.place_prior(source)[0], int(theirs.get("step", 0)))
 
 

@@ -84,6 +84,24 @@ class Observer:
         self._writer.add_image("samples", picture, step, dataformats="HWC")
 
 
+class Silent:
+    """An `Observer` that writes and shows nothing: of every host but the first."""
+
+    def __enter__(self) -> "Silent":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def advance(self) -> None: ...
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None: ...
+
+    def diagnose(self, step: int, row: Mapping[str, Any]) -> None: ...
+
+    def picture(self, step: int, picture: None) -> None: ...
+
+
 def _drop_lines_after(path: pathlib.Path, step: int) -> None:
     """Keep the lines of `path` up to `step`; a last line cut short by a kill goes too."""
     if not path.exists():

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from fdrl_jax import builders, rng, sampling, schema, steps
+from fdrl_jax import builders, rng, sampling, schema, sharding, steps
 from fdrl_jax.types import InputError
 
 # Training images in the published sets, for a plan made before they are fetched.
@@ -36,7 +36,8 @@ class Plan:
       batch_size: of training.
       parameters: of the network.
       flops_per_flow_step: of one step of Eq. 9 for a batch.
-      flops_per_step: of one training step: K flow steps, the prior's draw, the loss, its gradient and Adam.
+      flops_per_step: of one training step, on all devices: K flow steps, the prior's draw, the loss, its gradient and
+        Adam.
       flops_per_sample: of one sample of Algorithm 2, without the prior's draw.
       state_bytes: parameters, EMA, Adam's moments, spectral norm.
       workspace_bytes: what the compiled training step needs besides its arguments: the flow's and the gradient's
@@ -115,12 +116,13 @@ def plan(config: schema.Config) -> Plan:
     config = experiment.config
     batch_size, num_steps = config["data"]["batch_size"], experiment.recipe.num_steps
     state, prior, root = sampling.abstract_state(experiment), builders.blank_prior(experiment), _abstract_key()
-    is_image = experiment.is_image
+    is_image, mesh = experiment.is_image, sharding.mesh()
+    steps.check_batch("config.data.batch_size", experiment.recipe, batch_size, mesh)
     batch = jax.ShapeDtypeStruct((batch_size, *experiment.event_shape), jnp.uint8 if is_image else jnp.float32)
-    train_step = steps.compiled_train_step(experiment.recipe, experiment.optimizer, state, prior, root, batch)
+    train_step = steps.compiled_train_step(experiment.recipe, experiment.optimizer, state, prior, root, batch, mesh)
     flow_step = _flow_step(experiment, batch_size)
     flow_flops = _flops(flow_step)
-    # XLA counts the body of a loop once, however often it runs.
+    # XLA counts what one device does, and the body of a loop once, however often it runs.
     flows = num_steps - 1 if config["flow"]["guided"] and num_steps else 0
     images, found, cache_bytes, free = _cache(experiment)
     prior_bytes, memory = _bytes(prior), train_step.memory_analysis()
@@ -130,12 +132,12 @@ def plan(config: schema.Config) -> Plan:
         batch_size=batch_size,
         parameters=sum(math.prod(x.shape) for x in jax.tree.leaves(state.params)),
         flops_per_flow_step=flow_flops,
-        flops_per_step=_flops(train_step) + flows * flow_flops,
+        flops_per_step=_flops(train_step) * mesh.size + flows * flow_flops,
         flops_per_sample=experiment.flow_length() * flow_flops / batch_size,
         state_bytes=_bytes(state),
         workspace_bytes=memory.temp_size_in_bytes if memory is not None else 0,
         prior_bytes=prior_bytes,
-        prior_placement=builders.prior_placement(prior_bytes)[0],
+        prior_placement=builders.prior_placement(prior_bytes),
         images=images,
         images_found=found,
         cache_bytes=cache_bytes,

@@ -34,6 +34,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key, UInt8, UInt32
 
 from fdrl_jax import flow, rng, sampling, state, steps
+from fdrl_jax.arguments import root_key
 from fdrl_jax.data import ArrayDataset
 from fdrl_jax.divergences import DIVERGENCES
 from fdrl_jax.losses import LOSSES, PARAMETERISATION
@@ -92,7 +93,7 @@ def refine(
         raise InputError(f"samples are {samples.dtype} {list(samples.shape)}, not float [n, *event] with n >= 1")
     if batch_size < 1:
         raise InputError(f"batch_size = {batch_size} must be at least 1")
-    root, count = sampling.root_key(key), len(samples)
+    root, count = root_key(key), len(samples)
     batch_size = min(batch_size, count)
     samples = np.asarray(samples, np.float32)
     f_prime = DIVERGENCES[divergence].output_derivative(parameterisation)

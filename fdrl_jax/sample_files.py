@@ -2,12 +2,14 @@
 
 import os
 import pathlib
+import zipfile
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from fdrl_jax import builders, classifiers, pictures, sampling
+from fdrl_jax import builders, classifiers, pictures, sampling, sharding
 from fdrl_jax.files import atomic
 from fdrl_jax.observe import save_picture
 from fdrl_jax.pixels import to_uint8
@@ -83,20 +85,52 @@ def write_samples(
     """
     if every is None:
         batches = sampling.batches(model, seed, num_samples, num_steps, batch_size, condition=condition)
-        samples, labels = np.concatenate(list(batches)), None if condition is None else condition.labels
-        arrays = {"samples": samples}
-        image = lambda: picture(model, samples, seed, labels)  # noqa: E731
-    else:
-        times, states = sampling.trajectory(model, seed, num_samples, every, num_steps, batch_size, condition=condition)
-        arrays = {"samples": states[-1], "steps": times, "trajectory": states}
-        image = lambda: pictures.flow_picture(times, states)  # noqa: E731
+        labels = None if condition is None else condition.labels
+        if out.suffix == ".npz":
+            shape = (num_samples, *model.experiment.event_shape)
+            _write_stream(out, shape, batches, {} if labels is None else {"labels": labels})
+            return
+        samples = np.concatenate(list(batches))
+        if sharding.is_first_host():
+            save_picture(out, picture(model, samples, seed, labels))
+        return
+    times, states = sampling.trajectory(model, seed, num_samples, every, num_steps, batch_size, condition=condition)
+    arrays = {"samples": states[-1], "steps": times, "trajectory": states}
     if condition is not None:
         arrays["labels"] = condition.labels
+    if not sharding.is_first_host():
+        return
     if out.suffix == ".png":
-        save_picture(out, image())
+        save_picture(out, pictures.flow_picture(times, states))
     else:
         with atomic(out) as path:
-            np.savez(path, **arrays)  # type: ignore[arg-type]
+            np.savez(path, **arrays)
+
+
+def _write_stream(
+    out: pathlib.Path,
+    shape: tuple[int, ...],
+    batches: Iterable[Float[np.ndarray, "batch *event"]],
+    arrays: Mapping[str, np.ndarray],
+) -> None:
+    """An .npz of float32 `samples` of that shape, batch by batch as they come, and of `arrays`; as np.savez writes it.
+
+    One batch is in memory at a time. Other hosts than the first only run through the batches.
+    """
+    if not sharding.is_first_host():
+        for _ in batches:
+            pass
+        return
+    with atomic(out) as path, zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as file:
+        # force_zip64: how large a member gets must be known before it is written, and 50,000 images are over 2 GiB.
+        with file.open("samples.npy", "w", force_zip64=True) as member:
+            header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(member, header)
+            for batch in batches:
+                member.write(np.ascontiguousarray(batch, "<f4").data)
+        for name, array in arrays.items():
+            with file.open(f"{name}.npy", "w") as member:
+                np.lib.format.write_array(member, array)
 
 
 def write_folder(
@@ -116,9 +150,10 @@ def write_folder(
     """
     if not model.experiment.is_image:
         raise InputError(f"--out={out}/ is for images, and this run makes points: use FILE.npz")
-    out.mkdir(parents=True, exist_ok=True)
-    done = 0
+    done, writes = 0, sharding.is_first_host()
+    if writes:
+        out.mkdir(parents=True, exist_ok=True)
     for batch in sampling.batches(model, seed, num_samples, num_steps, batch_size, condition=condition):
-        for image in to_uint8(batch):
+        for image in to_uint8(batch) if writes else ():
             save_picture(out / f"{done:06d}.png", image[..., 0] if image.shape[-1] == 1 else image)
             done += 1

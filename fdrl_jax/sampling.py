@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import numbers
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,12 +11,13 @@ import numpy as np
 from jaxtyping import Array, Float, Key, UInt32
 from tqdm.auto import tqdm
 
-from fdrl_jax import builders, classifiers, rng, schema, steps
+from fdrl_jax import builders, classifiers, rng, sharding, steps
+from fdrl_jax.arguments import require_integer, root_key
 from fdrl_jax.priors import Given, HostGaussian, Prior
 from fdrl_jax.state import create_state
 from fdrl_jax.types import InputError, Params, Particles
 
-# Large enough to fill two CPU cores or to keep an accelerator busy; small enough for a notebook's memory.
+# On each device. Enough to fill two CPU cores or to keep an accelerator busy; small enough for a notebook's memory.
 DEFAULT_BATCH_SIZE = 256
 
 
@@ -97,7 +97,7 @@ def sample(
       key: `jax.random.key(0)` or the older `jax.random.PRNGKey(0)`, or the integer to make one from.
       num_samples: how many.
       num_steps: length of the flow; K + kappa by default.
-      batch_size: how many are flowed at a time; memory grows with it.
+      batch_size: how many are flowed at a time, on all devices together, 256 on each by default; memory grows with it.
       progress: show a progress bar.
       label: the class of all samples, or one for each; None for samples of any.
       classifier: what knows the classes: from `load_classifier`, the path of one, or any function in jax.numpy from
@@ -136,20 +136,23 @@ def batches(
     `condition` has the classes of all samples; see `classifiers.condition`.
     """
     root, num_samples, num_steps, batch_size = _arguments(model, key, num_samples, num_steps, batch_size)
+    everywhere = sharding.same(root)
     # The flow is cut into pieces of one size, a divisor of its length (one compilation), to move the bar.
     piece = _largest_divisor(num_steps, at_most=max(1, num_steps // 10))
     recipe = model.experiment.recipe
-    bar = tqdm(total=num_samples * num_steps, desc="sample", unit="flow step", unit_scale=True, disable=not progress)
+    bar = tqdm(
+        total=num_samples * num_steps, desc="sample", unit="flow step", unit_scale=True, disable=_hidden(progress)
+    )
     with bar:
         for first in range(0, num_samples, batch_size):
             # The last batch is computed whole (one compilation) and cut.
-            index, count = jnp.asarray(first), min(batch_size, num_samples - first)
+            index, count = _number(first), min(batch_size, num_samples - first)
             x, change = _start(model, root, first, batch_size, condition), _change(model, condition, first, batch_size)
             for k in range(0, num_steps, piece):
-                x = steps.advance(recipe, model.params, root, x, index, jnp.asarray(k), piece, **change)
+                x = steps.advance(recipe, model.params, everywhere, x, index, _number(k), piece, **change)
                 jax.block_until_ready(x)  # Or the bar would show what was asked for, not what is done.
                 bar.update(piece * count)
-            yield _finished(model, np.asarray(x)[:count], condition)
+            yield _finished(model, sharding.fetch(x)[:count], condition)
 
 
 def trajectory(
@@ -173,19 +176,18 @@ def trajectory(
       InputError: an argument is out of range.
     """
     root, num_samples, num_steps, batch_size = _arguments(model, key, num_samples, num_steps, batch_size)
-    _require("every", every, 1)
+    require_integer("every", every, 1)
     every = min(every, max(num_steps, 1))
     step_counts = np.array([*range(0, num_steps, every), num_steps])
-    bar = tqdm(total=num_samples, desc="sample", disable=not progress)
-
-    parts = []
+    bar = tqdm(total=num_samples, desc="sample", disable=_hidden(progress))
+    recipe, everywhere, parts = model.experiment.recipe, sharding.same(root), []
     with bar:
         for first in range(0, num_samples, batch_size):
-            index, count = jnp.asarray(first), min(batch_size, num_samples - first)
+            index, count = _number(first), min(batch_size, num_samples - first)
             x = _start(model, root, first, batch_size, condition)
             change = _change(model, condition, first, batch_size)
-            states = steps.record(model.experiment.recipe, model.params, root, x, index, num_steps, every, **change)
-            parts.append(np.asarray(states)[:, :count])
+            states = steps.record(recipe, model.params, everywhere, x, index, num_steps, every, **change)
+            parts.append(sharding.fetch(states)[:, :count])
             bar.update(count)
     return step_counts, _finished(model, np.concatenate(parts, axis=1), condition)
 
@@ -210,17 +212,19 @@ def states_at(
     """
     if not lengths or list(lengths) != sorted(set(lengths)):
         raise InputError(f"lengths = {list(lengths)} must be increasing numbers of steps, at least one")
-    _require("lengths", lengths[0], 0)
+    require_integer("lengths", lengths[0], 0)
     root, num_samples, last, batch_size = _arguments(model, key, num_samples, lengths[-1], batch_size)
     recipe, firsts = model.experiment.recipe, range(0, num_samples, batch_size)
-    bar = tqdm(total=num_samples * last, desc="flow", unit="flow step", unit_scale=True, disable=not progress)
+    bar = tqdm(total=num_samples * last, desc="flow", unit="flow step", unit_scale=True, disable=_hidden(progress))
     with bar:
-        states = [np.asarray(steps.draw_prior(model.prior, root, jnp.asarray(first), batch_size)) for first in firsts]
+        draws = (steps.draw_prior(model.prior, root, _number(first), batch_size) for first in firsts)
+        states, everywhere = [sharding.fetch(x) for x in draws], sharding.same(root)
         done = 0
         for length in lengths:
             for i, first in enumerate(firsts if length > done else ()):
-                x, index, k = jnp.array(states[i]), jnp.asarray(first), jnp.asarray(done)
-                states[i] = np.asarray(steps.advance(recipe, model.params, root, x, index, k, length - done))
+                # Copied: `advance` takes its memory, and a device may share that of the host's array.
+                x, index, k = sharding.split(states[i].copy()), _number(first), _number(done)
+                states[i] = sharding.fetch(steps.advance(recipe, model.params, everywhere, x, index, k, length - done))
                 bar.update((length - done) * min(batch_size, num_samples - first))
             done = length
             # Copied: the receiver may keep or change it.
@@ -236,7 +240,7 @@ def _start(
     def draw(candidate: int) -> Particles:
         # The first is the draw of sampling without a class.
         key = rng.stream(root, "candidate", candidate) if candidate else root
-        return steps.draw_prior(model.prior, key, jnp.asarray(first), count)
+        return steps.draw_prior(model.prior, key, _number(first), count)
 
     return draw(0) if condition is None else condition.start(draw, first, count)
 
@@ -245,7 +249,18 @@ def _change(model: Model, condition: classifiers.Condition | None, first: int, c
     """Arguments of `steps.advance` that make the flow one of the classes of samples first, first + 1, ..."""
     if condition is None:
         return {}
-    return condition.change(model.experiment.recipe.estimator.parameterisation, first, count)
+    change = condition.change(model.experiment.recipe.estimator.parameterisation, first, count)
+    return {**change, "arguments": sharding.same(change["arguments"])}
+
+
+def _hidden(progress: bool) -> bool:
+    """Of several processes one shows a bar."""
+    return not (progress and sharding.is_first_host())
+
+
+def _number(n: int) -> Array:
+    """An index as an argument of a compiled function."""
+    return sharding.same(jnp.asarray(n))
 
 
 def _finished(
@@ -264,31 +279,16 @@ def _arguments(
     model: Model, key: Any, num_samples: Any, num_steps: Any, batch_size: Any
 ) -> tuple[Key[Array, ""], int, int, int]:
     """Check and complete the arguments of `sample`."""
-    _require("num_samples", num_samples, 1)
+    require_integer("num_samples", num_samples, 1)
     if num_steps is None:
         num_steps = model.experiment.flow_length()
-    _require("num_steps", num_steps, 0)
+    require_integer("num_steps", num_steps, 0)
+    on = sharding.mesh()
     if batch_size is None:
-        batch_size = DEFAULT_BATCH_SIZE
-    _require("batch_size", batch_size, 1)
-    return root_key(key), int(num_samples), int(num_steps), int(min(batch_size, num_samples))
-
-
-def root_key(key: Any) -> Key[Array, ""]:
-    """The PRNG key of any form that `sample` takes."""
-    if isinstance(key, numbers.Integral):
-        _require("key", key, 0, schema.MAX_SEED)
-        return jax.random.key(int(key))
-    if isinstance(key, (jax.Array, np.ndarray)) and key.dtype == jnp.uint32 and key.shape == (2,):
-        return jax.random.wrap_key_data(jnp.asarray(key))
-    if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ()):
-        raise InputError("key must be one PRNG key, such as jax.random.key(0), or an integer of at least 0")
-    return key
-
-
-def _require(name: str, value: Any, minimum: int, maximum: int = 2**31 - 1) -> None:
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not minimum <= int(value) <= maximum:
-        raise InputError(f"{name} = {value!r} must be an integer of at least {minimum} and at most {maximum}")
+        batch_size = DEFAULT_BATCH_SIZE * on.size
+    require_integer("batch_size", batch_size, 1)
+    # Rounded up, so that every device has as many.
+    return root_key(key), int(num_samples), int(num_steps), sharding.rounded_up(int(min(batch_size, num_samples)), on)
 
 
 def _largest_divisor(n: int, at_most: int) -> int:

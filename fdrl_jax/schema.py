@@ -150,6 +150,7 @@ COMMON: dict[str, Fields] = {
         "sample_every": integer(1),
         "checkpoint_every": integer(1),
         "keep": integer(1),
+        "microbatch": MayBeAbsent(integer(0)),
     },
     # See `diagnostics`.
     "diagnostics": {

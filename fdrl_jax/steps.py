@@ -6,22 +6,29 @@ The only module that jits. Both draw every random number from a root key through
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypedDict
+from typing import Any, TypeAlias, TypedDict, TypeVar
 
 import jax
+import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Key, UInt8
 
-from fdrl_jax import flow, rng
+from fdrl_jax import flow, rng, sharding
 from fdrl_jax.divergences import bounded_exp
 from fdrl_jax.losses import Loss
 from fdrl_jax.models import Estimator, Spectral
 from fdrl_jax.pixels import to_float
-from fdrl_jax.priors import Drawn, Given, HostGaussian, Prior
+from fdrl_jax.priors import Drawn, Gaussian, Given, HostGaussian, LowRankGaussian, Prior
 from fdrl_jax.state import TrainState, update_ema
-from fdrl_jax.types import Keys, Output, OutputFn, Parameterisation, Params, Particles, RatioFn
+from fdrl_jax.types import InputError, Keys, Output, OutputFn, Parameterisation, Params, Particles, RatioFn
 
 Batch = Float[Array, "batch *event"] | UInt8[Array, "batch *event"]
+
+T = TypeVar("T")
+
+# Of the loss and of r on data and on flowed samples.
+Means: TypeAlias = tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]
 
 # What a sampling run puts in place of the network's ratio function, by `compose`: a function of it and of arrays. It is
 # static, and so must be hashable and the same object (or an equal one) in every call; the arrays are not.
@@ -44,6 +51,7 @@ class Recipe:
       dequantize_sigma: standard deviation of the Gaussian noise added to data batches, in units of
         the data (pixels in [-1, 1]).
       ema_decay: of the parameters.
+      microbatch: how many of its examples a device works on at a time in training, for less memory; 0 takes all.
     """
 
     estimator: Estimator
@@ -55,6 +63,7 @@ class Recipe:
     guided: bool
     dequantize_sigma: float
     ema_decay: float
+    microbatch: int = 0
 
     def dynamics(self, params: Params, change: Change | None = None, arguments: Any = None) -> flow.Dynamics:
         """The flow of the estimator at effective parameters `params` (`Estimator.effective`), changed by `change`."""
@@ -89,13 +98,35 @@ def _dequantized(keys: Keys, batch: Batch, sigma: float) -> Particles:
     return x + sigma * rng.normal(keys, x.shape[1:]) if sigma else x
 
 
-def make_train_step(recipe: Recipe, optimizer: optax.GradientTransformation) -> jax.stages.Wrapped:
+def check_batch(what: str, recipe: Recipe, count: int, mesh: Mesh) -> None:
+    """Refuse a training batch of `count` examples, the config's field `what`, that `mesh` cannot train on.
+
+    Raises:
+      InputError: the devices cannot share it equally, or `recipe.microbatch` does not divide a device's share.
+    """
+    sharding.check_divides(what, count, mesh)
+    each = count // mesh.size
+    if recipe.microbatch and each > recipe.microbatch and each % recipe.microbatch:
+        reason = f"does not divide the {each} examples of a device ({what} = {count}): use a divisor"
+        raise InputError(f"microbatch = {recipe.microbatch} {reason}")
+
+
+def make_train_step(
+    recipe: Recipe, optimizer: optax.GradientTransformation, mesh: Mesh | None = None
+) -> jax.stages.Wrapped:
     """Compile Algorithm 1's loop body: `train_step(state, prior, root, batch) -> (state, metrics)`.
 
     The state is donated. The flow runs with the online parameters and is not differentiated through. Where there is
     spectral norm, a step runs one power iteration first, and the flow and the loss share its vectors.
+
+    Examples, prior draws and noise are split by sample index over the devices of `mesh`, by default all of all hosts.
+    They communicate once, to sum the gradients (and draw from a prior that lies spread over them, where it does).
+
+    Raises:
+      InputError: when called, with a batch that the devices cannot share equally, or `recipe.microbatch` a device's
+        share.
     """
-    estimator = recipe.estimator
+    estimator, mesh = recipe.estimator, mesh or sharding.mesh()
 
     def loss_fn(
         params: Params, spectral: Spectral, x_p: Particles, x_q: Particles
@@ -106,31 +137,68 @@ def make_train_step(recipe: Recipe, optimizer: optax.GradientTransformation) -> 
         data_term, flow_term = recipe.loss(o_p, o_q)
         return data_term.mean() + flow_term.mean(), (o_p, o_q)
 
-    def train_step(state: TrainState, prior: Prior, root: Key[Array, ""], batch: Batch) -> tuple[TrainState, Metrics]:
-        def keys(name: str) -> Keys:
-            return rng.per_sample(rng.stream(root, name, state.step), len(batch))
-
-        x_p = _dequantized(keys("dequantize"), batch, recipe.dequantize_sigma)
-        x_q = prior.sample(keys("prior"))
-        spectral = estimator.advance_spectral(state.params, state.spectral)
+    def gradient(
+        params: Params, spectral: Spectral, flow_params: Params, keys: dict[str, Keys], batch: Batch, x_q: Particles
+    ) -> tuple[Params, Means]:
+        """Of the mean loss over these samples, with the means that are logged."""
+        x_p = _dequantized(keys["dequantize"], batch, recipe.dequantize_sigma)
         if recipe.guided:
-            # Normalised here, once, rather than in every step of the scan.
-            dynamics = recipe.dynamics(estimator.effective(state.params, spectral))
-            x_q = flow.simulate(keys("flow"), x_q, num_steps=recipe.num_steps, **dynamics)
+            x_q = flow.simulate(keys["flow"], x_q, num_steps=recipe.num_steps, **recipe.dynamics(flow_params))
+        (loss, (o_p, o_q)), grads = jax.value_and_grad(loss_fn, has_aux=True)(params, spectral, x_p, x_q)
+        means = (loss, *(ratio(o, estimator.parameterisation).mean() for o in (o_p, o_q)))
+        return grads, means
 
-        (loss, (o_p, o_q)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params, spectral, x_p, x_q)
+    def of_a_device(params: Params, spectral: Spectral, flow_params: Params, *samples: Any) -> tuple[Params, Means]:
+        fixed = sharding.own((params, spectral, flow_params), mesh)
+        return sharding.mean(_mean_of_parts(partial(gradient, *fixed), samples, recipe.microbatch, mesh), mesh)
+
+    in_specs = (*[sharding.SAME] * 3, *[sharding.BY_SAMPLE] * 3)
+    of_all_devices = sharding.per_device(of_a_device, mesh, in_specs, sharding.SAME)
+
+    def train_step(state: TrainState, prior: Prior, root: Key[Array, ""], batch: Batch) -> tuple[TrainState, Metrics]:
+        check_batch("batch_size", recipe, len(batch), mesh)
+        keys = {
+            name: rng.per_sample(rng.stream(root, name, state.step), len(batch))
+            for name in ("dequantize", "prior", "flow")
+        }
+        x_q = _draw(prior, keys.pop("prior"), mesh)
+        spectral = estimator.advance_spectral(state.params, state.spectral)
+        # Normalised here, once, rather than in every step of the flow.
+        flow_params = estimator.effective(state.params, spectral)
+        grads, (loss, ratio_data, ratio_flow) = of_all_devices(state.params, spectral, flow_params, keys, batch, x_q)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        metrics = Metrics(
-            loss=loss,
-            ratio_data=ratio(o_p, estimator.parameterisation).mean(),
-            ratio_flow=ratio(o_q, estimator.parameterisation).mean(),
-            grad_norm=optax.tree.norm(grads),
-        )
+        metrics = Metrics(loss=loss, ratio_data=ratio_data, ratio_flow=ratio_flow, grad_norm=optax.tree.norm(grads))
         ema_params = update_ema(state.ema_params, params, recipe.ema_decay)
         return TrainState(state.step + 1, params, ema_params, opt_state, spectral), metrics
 
     return jax.jit(train_step, donate_argnums=0)
+
+
+def _draw(prior: Prior, keys: Keys, mesh: Mesh) -> Particles:
+    """The prior's draws, split by sample where the devices can share them equally."""
+    x = prior.sample(keys)
+    if isinstance(prior, (Gaussian, LowRankGaussian)) and prior.spread:
+        # Each device makes its rows of all draws. Without this XLA would collect the whole factor on each.
+        x = sharding.constrain(x, sharding.SAME, mesh)
+    return x if len(x) % mesh.size else sharding.constrain(x, sharding.BY_SAMPLE, mesh)
+
+
+def _mean_of_parts(function: Callable[..., T], samples: Any, size: int, mesh: Mesh) -> T:
+    """`function` of a device's samples; where they are more than `size`, the mean of it over parts of that size."""
+    count = len(jax.tree.leaves(samples)[0])
+    if not size or count <= size:
+        return function(*samples)
+    parts = jax.tree.map(lambda x: x.reshape(count // size, size, *x.shape[1:]), samples)
+    start = jax.tree.map(
+        lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(function, *jax.tree.map(lambda x: x[0], parts))
+    )
+
+    def add(totals: T, part: Any) -> tuple[T, None]:
+        return jax.tree.map(jnp.add, totals, function(*part)), None
+
+    totals = jax.lax.scan(add, sharding.own(start, mesh), parts)[0]
+    return jax.tree.map(lambda x: x * (size / count), totals)
 
 
 def compiled_train_step(
@@ -140,9 +208,10 @@ def compiled_train_step(
     prior: Prior,
     root: jax.ShapeDtypeStruct,
     batch: jax.ShapeDtypeStruct,
+    mesh: Mesh | None = None,
 ) -> jax.stages.Compiled:
     """The training step, compiled for such arguments and not run: only their shapes and dtypes count."""
-    train_step = make_train_step(recipe, optimizer)
+    train_step = make_train_step(recipe, optimizer, mesh)
     # Not the prior itself: `lower` rebuilds its arguments with placeholders, which a prior's typed fields may refuse.
     leaves, tree = jax.tree.flatten(prior)
 
@@ -152,19 +221,26 @@ def compiled_train_step(
     return jax.jit(flat, donate_argnums=0).lower(state, leaves, root, batch).compile()
 
 
-def prior_of_step(prior: Prior | HostGaussian, root: Key[Array, ""], step: int, count: int) -> Prior:
+def prior_of_step(
+    prior: Prior | HostGaussian, root: Key[Array, ""], step: int, count: int, mesh: Mesh | None = None
+) -> Prior:
     """What `train_step` takes as the prior: one in the host's memory is drawn from here, for that step."""
     if not isinstance(prior, HostGaussian):
         return prior
-    return Drawn(jax.device_put(prior.draw(rng.per_sample(rng.stream(root, "prior", step), count))))
+    mine = sharding.share(count, mesh)
+    keys = rng.per_sample(rng.stream(root, "prior", step), mine.stop - mine.start, mine.start)
+    draws: Any = prior.draw(keys)
+    return Drawn(sharding.by_sample(draws, count, mesh))
 
 
 def draw_prior(prior: Prior | HostGaussian | Given, root: Key[Array, ""], first: Array, count: int) -> Particles:
     """Prior draws of samples first, ..., first + count - 1 of the sampling run with key `root`."""
     if isinstance(prior, HostGaussian):
-        return jax.device_put(prior.draw(_prior_keys(root, first, count)))
+        return sharding.split(prior.draw(_prior_keys(root, first, count)))
+    first_row = int(first)
+    root, first = sharding.same((root, first))
     if isinstance(prior, Given):
-        return _from_given(prior.rows(int(first), count), root, first, prior.noise)
+        return _from_given(sharding.split(prior.rows(first_row, count)), root, first, prior.noise)
     return _draw_prior(prior, root, first, count)
 
 
@@ -174,7 +250,7 @@ def _prior_keys(root: Key[Array, ""], first: Array, count: int) -> Keys:
 
 @partial(jax.jit, static_argnames="count")
 def _draw_prior(prior: Prior, root: Key[Array, ""], first: Array, count: int) -> Particles:
-    return prior.sample(_prior_keys(root, first, count))
+    return _draw(prior, _prior_keys(root, first, count), sharding.mesh())
 
 
 @partial(jax.jit, static_argnames="sigma")

@@ -9,7 +9,19 @@ from typing import Any
 import jax
 import numpy as np
 
-from fdrl_jax import builders, checkpoint, data, diagnostics, observe, rng, sample_files, sampling, schema, steps
+from fdrl_jax import (
+    builders,
+    checkpoint,
+    data,
+    diagnostics,
+    observe,
+    rng,
+    sample_files,
+    sampling,
+    schema,
+    sharding,
+    steps,
+)
 from fdrl_jax.priors import HostGaussian, Prior
 from fdrl_jax.state import TrainState
 from fdrl_jax.types import DivergedError, InputError
@@ -40,30 +52,46 @@ def train(config: schema.Config, workdir: str | pathlib.Path, progress: bool = T
     experiment = builders.build(config)
     workdir = pathlib.Path(workdir)
     num_steps = experiment.config["train"]["num_steps"]
+    batch_size = experiment.config["data"]["batch_size"]
+    steps.check_batch("config.data.batch_size", experiment.recipe, batch_size, sharding.mesh())
+    progress = progress and sharding.is_first_host()
     stored = _stored_config(experiment, workdir)
-    dataset = builders.dataset(experiment, progress)
-    _check_images(experiment, dataset, workdir)
-    prior, placement = builders.place_prior(_set_up(experiment, workdir, stored, dataset, progress))
+    sharding.wait_for_all("all have looked into the workdir")
+    # What one host prepares the others find, where they share the disk.
+    with sharding.first_host_first("data"):
+        dataset = builders.dataset(experiment, progress)
+        _check_images(experiment, dataset, workdir)
+    with sharding.first_host_first("prior"):
+        fitted = _set_up(experiment, workdir, stored, dataset, progress)
+    prior, placement = builders.place_prior(fitted)
     if placement:
-        print(placement)
+        _say(placement)
     with contextlib.ExitStack() as stack:
         checkpoints = stack.enter_context(checkpoint.Checkpoints(workdir, keep=experiment.config["train"]["keep"]))
         start = checkpoints.latest_step() or 0
         if start:
             state = checkpoints.restore(start, sampling.abstract_state(experiment))
         else:
-            state = sampling.initial_state(experiment)
+            state = sharding.same(sampling.initial_state(experiment))
         if start >= num_steps:
-            print(f"{workdir} is trained to step {start} of {num_steps}: nothing to do")
+            _say(f"{workdir} is trained to step {start} of {num_steps}: nothing to do")
         else:
             parameters = sum(x.size for x in jax.tree.leaves(state.params))
-            print(f"{'resume at' if start else 'start from'} step {start} of {num_steps}; {parameters:,} parameters")
-            observer = stack.enter_context(observe.Observer(workdir, start, num_steps, progress))
+            _say(f"{'resume at' if start else 'start from'} step {start} of {num_steps}; {parameters:,} parameters")
+            observer: observe.Observer | observe.Silent = observe.Silent()
+            if sharding.is_first_host():
+                observer = stack.enter_context(observe.Observer(workdir, start, num_steps, progress))
             looks = None
             if "diagnostics" in experiment.config:
                 looks = stack.enter_context(_Looks(experiment, dataset, workdir, observer))
             state = _loop(experiment, dataset, prior, state, start, checkpoints, observer, looks)
     return sampling.trained(experiment, state, prior)
+
+
+def _say(line: str) -> None:
+    """Print it, once."""
+    if sharding.is_first_host():
+        print(line)
 
 
 def _stored_config(experiment: builders.Experiment, workdir: pathlib.Path) -> dict[str, Any] | None:
@@ -87,13 +115,13 @@ def _set_up(
 ) -> Prior:
     """The run's prior: the stored one, or a fresh fit, which is stored with the config."""
     workdir.mkdir(parents=True, exist_ok=True)
-    if stored is None:
+    if stored is None and sharding.is_first_host():
         prior = builders.fit_prior(experiment, dataset, progress)
         arrays = builders.prior_arrays(prior)
     else:
         arrays = checkpoint.read_prior(workdir)
         prior = builders.load_prior(experiment, arrays)
-    if stored != experiment.config:
+    if stored != experiment.config and sharding.is_first_host():
         digest = dataset.digest if isinstance(dataset, data.ArrayDataset) else None
         checkpoint.write_setup(workdir, experiment.config, arrays if stored is None else {}, digest)
     return prior
@@ -135,7 +163,11 @@ class _Looks:
     """Diagnostics of one run, and its best checkpoint by them; a context manager."""
 
     def __init__(
-        self, experiment: builders.Experiment, dataset: data.Dataset, workdir: pathlib.Path, observer: observe.Observer
+        self,
+        experiment: builders.Experiment,
+        dataset: data.Dataset,
+        workdir: pathlib.Path,
+        observer: observe.Observer | observe.Silent,
     ):
         self._diagnostics = diagnostics.Diagnostics(experiment, dataset)
         self._workdir, self._observer = workdir, observer
@@ -161,13 +193,14 @@ class _Looks:
         name = self._diagnostics.best
         if not name:
             return
-        value, best = row["metrics"][name], self._best
+        value, best = sharding.from_first_host(row["metrics"][name]), self._best
         # A step that is run again after a resume was kept before.
         if best is None or (model.step > best["step"] and diagnostics.better(name, value, best["value"])):
             self._kept.save(model.step, state)
             self._kept.wait()
             self._best = {"step": model.step, "metric": name, "value": value}
-            checkpoint.write_best(self._workdir, self._best)
+            if sharding.is_first_host():
+                checkpoint.write_best(self._workdir, self._best)
 
 
 def _loop(
@@ -177,13 +210,14 @@ def _loop(
     state: TrainState,
     start: int,
     checkpoints: checkpoint.Checkpoints,
-    observer: observe.Observer,
+    observer: observe.Observer | observe.Silent,
     looks: _Looks | None,
 ) -> TrainState:
     config, schedule = experiment.config["train"], experiment.schedule
     seed, batch_size = experiment.config["seed"], experiment.config["data"]["batch_size"]
     num_steps = config["num_steps"]
-    root = jax.random.key(seed)
+    root, mine = jax.random.key(seed), sharding.share(batch_size)
+    everywhere = sharding.same(root)
     train_step = steps.make_train_step(experiment.recipe, experiment.optimizer)
     pending: list[steps.Metrics] = []
 
@@ -191,13 +225,13 @@ def _loop(
         return done % every == 0 or done == num_steps
 
     def load(step: int) -> tuple[jax.Array, Prior]:
-        batch = jax.device_put(dataset.batch(seed, step, batch_size))
-        return batch, steps.prior_of_step(prior, root, step, batch_size)
+        batch: Any = dataset.batch(seed, step, batch_size, mine)
+        return sharding.by_sample(batch, batch_size), steps.prior_of_step(prior, root, step, batch_size)
 
     # The next batches are read and sent to the device while a step runs.
     with contextlib.closing(data.prefetch(load, start, num_steps)) as batches:
         for step, (batch, prior_of_step) in enumerate(batches, start):
-            state, metrics = train_step(state, prior_of_step, root, batch)
+            state, metrics = train_step(state, prior_of_step, everywhere, batch)
             pending.append(metrics)
             observer.advance()
             done = step + 1
@@ -232,7 +266,9 @@ def _check_finite(rows: list[Mapping[str, np.ndarray]], first: int, checkpoints:
 
 
 def _picture(model: sampling.Model, root: jax.Array) -> Any:
-    """Samples from the same key at every call."""
+    """Samples from the same key at every call; on other hosts than the first nothing, once they did their part."""
     count = PICTURE_IMAGES if model.experiment.is_image else PICTURE_POINTS
     samples = sampling.sample(model, rng.stream(root, "picture"), count, progress=False)
+    if not sharding.is_first_host():
+        return None
     return sample_files.picture(model, samples, model.experiment.config["seed"])

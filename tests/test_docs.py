@@ -35,7 +35,7 @@ def test_commands_are_accepted(guide, command, monkeypatch):
 
 def test_there_is_a_guide_for_each_task():
     assert {path.stem for path in GUIDES} >= {
-        *("train", "sample", "evaluation", "class_conditional", "translate", "share", "change", "compose")
+        *("train", "sample", "evaluation", "class_conditional", "translate", "share", "change", "compose", "scale")
     }
     assert {guide for guide, _ in COMMANDS} >= {path.stem for path in GUIDES} - {"ablations", "compose"}
 

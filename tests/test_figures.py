@@ -214,10 +214,19 @@ def test_images_have_nothing_between_them(translation):
         fdrl_jax.interpolate(fdrl_jax.load(translation), 0, 2, 3)
 
 
-@pytest.mark.parametrize("counts", [(0, 3), (2, 1)])
-def test_interpolation_needs_two_ends(model, counts):
-    with pytest.raises(InputError, match="needs a pair and its two ends"):
-        fdrl_jax.interpolate(model, 0, *counts)
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((0, 0, 3), "num_pairs = 0 must be an integer of at least 1"),
+        ((0, 2, 1), "num_between = 1 must be an integer of at least 2"),
+        ((0, 2, 3, -1), "num_steps = -1 must be"),
+        ((-1, 2, 3), "key = -1 must be"),
+        (("x", 2, 3), "key must be one PRNG key"),
+    ],
+)
+def test_interpolation_needs_two_ends(model, arguments, message):
+    with pytest.raises(InputError, match=message):
+        fdrl_jax.interpolate(model, *arguments)
 
 
 # --- Fig. 12 ---

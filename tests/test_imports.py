@@ -9,11 +9,11 @@ import fdrl_jax
 
 PACKAGE = pathlib.Path(fdrl_jax.__file__).parent
 ORDER = [
-    "version", "types", "rng", "pixels", "files", "divergences", "losses", "flow", "compose", "priors", "models",
-    "state", "steps", "data", "checkpoint", "convert", "features", "evaluation", "pictures", "observe", "schema",
-    "command_line", "builders", "classifiers", "sampling", "exported", "sample_files", "translation", "refinement",
-    "interpolation", "loading", "evaluate", "figures", "report", "sharing", "diagnostics", "plan", "train",
-    "__init__",
+    "version", "types", "sharding", "rng", "pixels", "files", "divergences", "losses", "flow", "compose", "priors",
+    "models", "state", "steps", "data", "checkpoint", "convert", "features", "evaluation", "pictures", "observe",
+    "schema", "arguments", "command_line", "builders", "classifiers", "sampling", "exported", "sample_files",
+    "translation", "refinement", "interpolation", "loading", "evaluate", "figures", "report", "sharing",
+    "diagnostics", "plan", "train", "__init__",
 ]  # fmt: skip
 
 

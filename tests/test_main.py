@@ -118,7 +118,7 @@ def test_out_is_replaced_only_when_the_new_one_is_whole(digits, tmp_path, monkey
     def fail(*args, **kwargs):
         raise OSError(28, "No space left on device", str(out))
 
-    monkeypatch.setattr(np, "savez", fail)
+    monkeypatch.setattr(np.lib.format, "write_array_header_1_0", fail)
     assert run("--mode=sample", f"--workdir={digits}", f"--out={out}", "--num_samples=2") == 2
     assert out.read_bytes() == b"old"
 

@@ -124,7 +124,9 @@ def test_divergence_names_the_step_and_keeps_the_last_good_checkpoint(tmp_path):
         patch.setattr(
             type(builders.dataset(good.experiment)),
             "batch",
-            lambda self, seed, step, size: original(self, seed, step, size) * np.float32(np.nan if step >= 3 else 1),
+            lambda self, seed, step, *share: (
+                original(self, seed, step, *share) * np.float32(np.nan if step >= 3 else 1)
+            ),
         )
         with pytest.raises(fdrl_jax.DivergedError, match=r"in step 3; the last good checkpoint is step 2") as caught:
             shrink.trained(config, tmp_path)

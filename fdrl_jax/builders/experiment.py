@@ -90,6 +90,7 @@ def build(config: schema.Config) -> Experiment:
         guided=flow["guided"],
         dequantize_sigma=config["data"].get("dequantize_sigma", 0.0),
         ema_decay=config["ema_decay"],
+        microbatch=config["train"].get("microbatch", 0),
     )
     schedule = state.learning_rate_schedule(
         optimizer["learning_rate"], optimizer["decay_steps"], optimizer["decay_factor"]

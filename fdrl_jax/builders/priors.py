@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from fdrl_jax import data, priors
+from fdrl_jax import data, priors, sharding
 from fdrl_jax.builders.datasets import cache_root, prior_source
 from fdrl_jax.builders.experiment import Experiment
 from fdrl_jax.evaluation import prior_distance
@@ -50,24 +50,22 @@ def place_prior(prior: priors.Prior) -> tuple[priors.Prior | priors.HostGaussian
     One device holds it where it can; several share it where one cannot; else the host draws from it ahead of time.
     """
     if not isinstance(prior, (priors.Gaussian, priors.LowRankGaussian)):
-        return prior, ""
-    devices = jax.local_devices()
+        return prior if isinstance(prior, (priors.HostGaussian, priors.Given)) else sharding.same(prior), ""
     large = prior.factor if isinstance(prior, priors.Gaussian) else prior.basis
-    where, used = prior_placement(large.nbytes)
-    what = f"prior: {large.nbytes / 2**20:,.0f} MiB, {where}"
-    return priors.place(prior, devices[:used]), what
+    what = f"prior: {large.nbytes / 2**20:,.0f} MiB, {prior_placement(large.nbytes)}"
+    return priors.place(prior, list(sharding.mesh().devices.flat)), what
 
 
-def prior_placement(num_bytes: int) -> tuple[str, int]:
-    """Where a prior of that size goes, in words, and on how many devices."""
-    devices = jax.local_devices()
-    memory = priors.device_memory(devices[0])
-    match priors.placement(num_bytes, memory, len(devices)):
+def prior_placement(num_bytes: int) -> str:
+    """Where a prior of that size goes, in words."""
+    count, memory = sharding.mesh().size, priors.device_memory(jax.local_devices()[0])
+    match priors.placement(num_bytes, memory, count):
         case "replicated":
-            return f"on one device (of {memory / 2**30:,.0f} GiB)", 1
+            devices = "one device (of" if count == 1 else f"each of {count} devices (of"
+            return f"on {devices} {memory / 2**30:,.0f} GiB)"
         case "sharded":
-            return f"spread over {len(devices)} devices (of {memory / 2**30:,.0f} GiB each)", len(devices)
-    return f"on the host, drawn ahead of time (a device has {memory / 2**30:,.0f} GiB)", 1
+            return f"spread over {count} devices (of {memory / 2**30:,.0f} GiB each)"
+    return f"on the host, drawn ahead of time (a device has {memory / 2**30:,.0f} GiB)"
 
 
 def blank_prior(experiment: Experiment) -> priors.Prior:

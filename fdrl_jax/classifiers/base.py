@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Int64
 
-from fdrl_jax import compose, steps
+from fdrl_jax import compose, sharding, steps
 from fdrl_jax.types import InputError, Parameterisation, Params, Particles, RatioFn
 
 Logits = Float[Array, "batch classes"]
@@ -133,10 +133,11 @@ class Condition:
         x = draw(0)
         if self.candidates == 1:
             return x
-        labels, score = self._labels(first, count), jnp.full(count, -jnp.inf)
+        params, labels, score = sharding.same(
+            (self.classifier.params, self._labels(first, count), jnp.full(count, -jnp.inf))
+        )
         for i in range(self.candidates):
-            new = draw(i) if i else x
-            x, score = _likelier(self.classifier.apply, self.classifier.params, labels, new, x, score)
+            x, score = _likelier(self.classifier.apply, params, labels, draw(i) if i else x, x, score)
         return x
 
     def _labels(self, first: int, count: int) -> Int[Array, " count"]:

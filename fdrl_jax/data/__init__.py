@@ -37,6 +37,9 @@ class Dataset(Protocol):
         """Of one example: [H, W, C] for images, [D] for points."""
         ...
 
-    def batch(self, seed: int, step: int, size: int) -> np.ndarray:
-        """[size, *event]: uint8 images, or float32 points; always the same for the same arguments."""
+    def batch(self, seed: int, step: int, size: int, rows: slice = slice(None)) -> np.ndarray:
+        """[size, *event]: uint8 images, or float32 points; always the same for the same arguments.
+
+        Of it only `rows`, where a host needs no more.
+        """
         ...

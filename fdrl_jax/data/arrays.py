@@ -52,11 +52,11 @@ class ArrayDataset:
             [self._permutation(seed, int(epoch))[places[epochs == epoch]] for epoch in np.unique(epochs)]
         )
 
-    def batch(self, seed: int, step: int, size: int) -> np.ndarray:
-        """[size, *event], in the dtype of `examples`."""
-        batch = self.examples[self.indices(seed, step, size)]
+    def batch(self, seed: int, step: int, size: int, rows: slice = slice(None)) -> np.ndarray:
+        """[size, *event], in the dtype of `examples`; of it `rows`, and only those are read."""
+        batch = self.examples[self.indices(seed, step, size)[rows]]
         if self.flip:
-            mirrored = np.random.default_rng([seed, step, 1]).random(size) < 0.5
+            mirrored = np.random.default_rng([seed, step, 1]).random(size)[rows] < 0.5
             batch[mirrored] = batch[mirrored, :, ::-1]
         return batch
 

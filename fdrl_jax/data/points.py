@@ -23,9 +23,9 @@ class PointDataset:
     def event_shape(self) -> tuple[int, ...]:
         return (2,)
 
-    def batch(self, seed: int, step: int, size: int) -> Points:
-        """[size, 2] float32; batches of different steps are independent."""
-        return self.draw(size, np.random.default_rng([seed, step])).astype(np.float32)
+    def batch(self, seed: int, step: int, size: int, rows: slice = slice(None)) -> Points:
+        """[size, 2] float32, of it `rows`; batches of different steps are independent."""
+        return self.draw(size, np.random.default_rng([seed, step])).astype(np.float32)[rows]
 
 
 def gaussian(mean: tuple[float, float], variance: float) -> PointDataset:

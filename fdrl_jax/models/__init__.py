@@ -11,9 +11,11 @@ from typing import Literal
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Key
 
 from fdrl_jax.models.classifier import CNN as CNN
+from fdrl_jax.models.conv import with_flipped
 from fdrl_jax.models.mlp import MLP as MLP
 from fdrl_jax.models.resnet import ResNet as ResNet
 from fdrl_jax.models.resnet import Stage as Stage
@@ -32,12 +34,14 @@ class Estimator:
       apply: (effective parameters, particles [batch, *event]) -> outputs, float32 [batch].
       parameterisation: what the output is.
       spectral_norm: whether `effective` divides the weights by their largest singular values.
+      compute_dtype: what `apply` rounds parameters and particles to.
     """
 
     init: Callable[[Key[Array, ""]], Params]
     apply: Callable[[Params, Particles], Output]
     parameterisation: Parameterisation
     spectral_norm: bool = False
+    compute_dtype: DTypeLike = jnp.float32
 
     def init_spectral(self, key: Key[Array, ""], params: Params) -> Spectral:
         """The vectors of the spectral norm before training; {} without it. See `models.spectral`."""
@@ -56,6 +60,8 @@ class Estimator:
 
     def ratio_fn(self, params: Params) -> RatioFn:
         """The estimator at effective parameters `params`, as the flow takes it."""
+        # Here, once, rather than in every step of the flow.
+        params = with_flipped(_rounded(params, self.compute_dtype))
         return lambda x: self.apply(params, x)
 
 
@@ -81,11 +87,15 @@ def estimator(
 
     def apply(params: Params, x: Particles) -> Output:
         if precision == "bf16":
-            params = jax.tree.map(lambda p: p.astype(jnp.bfloat16), params)
-            x = x.astype(jnp.bfloat16)
+            params, x = _rounded(params, jnp.bfloat16), x.astype(jnp.bfloat16)
         return jnp.asarray(module.apply({"params": params}, x), jnp.float32)
 
-    return Estimator(init, apply, parameterisation, spectral_norm)
+    return Estimator(init, apply, parameterisation, spectral_norm, jnp.bfloat16 if precision == "bf16" else jnp.float32)
+
+
+def _rounded(params: Params, dtype: DTypeLike) -> Params:
+    """Float32 parameters in bfloat16, where the network computes in it; else as they are."""
+    return jax.tree.map(lambda p: p.astype(dtype), params) if dtype == jnp.bfloat16 else params
 
 
 def head_bias(ratio_init: float | None, parameterisation: Parameterisation) -> float | None:

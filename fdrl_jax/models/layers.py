@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from fdrl_jax.models.conv import conv2d
+from fdrl_jax.models.conv import FLIPPED, conv2d
 
 
 def uniform_fan_in(key: Key[Array, ""], shape: tuple[int, ...], fan_in: int) -> Float[Array, "..."]:
@@ -58,7 +58,9 @@ class Conv(nn.Module):
     def __call__(self, x: Float[Array, "batch h w c"]) -> Float[Array, "batch h2 w2 features"]:
         shape = (self.size, self.size, x.shape[-1], self.features)
         fan_in = math.prod(shape[:3])
-        x = conv2d(x, self.param("kernel", uniform_fan_in, shape, fan_in), self.stride)
+        kernel = self.param("kernel", uniform_fan_in, shape, fan_in)
+        known = self.has_variable("params", FLIPPED)
+        x = conv2d(x, kernel, self.stride, self.get_variable("params", FLIPPED) if known else None)
         if self.use_bias:
             x = x + self.param("bias", uniform_fan_in, (self.features,), fan_in)[None, None, None]
         return x

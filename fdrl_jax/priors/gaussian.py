@@ -23,11 +23,13 @@ class Gaussian:
       mean: [*event] float32.
       factor: any root of the covariance of the flattened event, [D, D] float32; a fit gives the lower Cholesky factor.
       clip: None draws from the Gaussian itself.
+      spread: whether the large array lies in parts on several devices; see `priors.place`.
     """
 
     mean: Float[Array | np.ndarray, "*event"]
     factor: Float[Array | np.ndarray, "d d"]
     clip: float | None = field(default=1.0, metadata={"static": True})
+    spread: bool = field(default=False, metadata={"static": True})
 
     @property
     def event_shape(self) -> tuple[int, ...]:

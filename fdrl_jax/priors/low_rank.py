@@ -26,12 +26,14 @@ class LowRankGaussian:
         [D, r] float32.
       residual: standard deviation of what is left in each pixel, [*event] float32.
       clip: None draws from the Gaussian itself.
+      spread: whether the large array lies in parts on several devices; see `priors.place`.
     """
 
     mean: Float[Array | np.ndarray, "*event"]
     basis: Float[Array | np.ndarray, "d r"]
     residual: Float[Array | np.ndarray, "*event"]
     clip: float | None = field(default=1.0, metadata={"static": True})
+    spread: bool = field(default=False, metadata={"static": True})
 
     @property
     def event_shape(self) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 At 128x128x3 its factor is 9.7 GB: a small part of an 80 GB card, most of a 16 GB one.
 """
 
+import dataclasses
 import math
 import os
 from collections.abc import Sequence
@@ -11,10 +12,9 @@ from typing import Literal, TypeAlias
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float32
 
-from fdrl_jax import rng
+from fdrl_jax import rng, sharding
 from fdrl_jax.priors.gaussian import Gaussian
 from fdrl_jax.priors.low_rank import LowRankGaussian
 from fdrl_jax.types import InputError, Keys
@@ -95,7 +95,7 @@ def place(
 
     Args:
       prior: a fitted Gaussian.
-      devices: of this process, all that the compiled functions run on, in the order of their mesh.
+      devices: all that the compiled functions run on, in the order of their mesh.
       memory: bytes of each; `device_memory` of the first by default.
 
     Raises:
@@ -104,15 +104,16 @@ def place(
     large = prior.factor if isinstance(prior, Gaussian) else prior.basis
     # Rows are spread evenly or not at all; devices beyond a common divisor hold copies.
     parts = math.gcd(large.shape[0], len(devices))
-    where = placement(large.nbytes, memory or device_memory(devices[0]), parts)
+    where = placement(large.nbytes, memory or device_memory(jax.local_devices()[0]), parts)
     if where == "host":
         if isinstance(prior, LowRankGaussian):
             raise InputError(f"prior.rank = {large.shape[1]} is too large for the memory of the devices: use a smaller")
         return HostGaussian(np.asarray(prior.mean), np.asarray(prior.factor), prior.clip)
-    # Not make_mesh, which may reorder the devices: all arrays of a compiled function need one order.
-    mesh = Mesh(np.array(devices).reshape(parts, -1), ("rows", "copies"), axis_types=(AxisType.Auto, AxisType.Auto))
-    everywhere, rows = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("rows"))
-    return jax.tree.map(lambda x: jax.device_put(x, rows if where == "sharded" and x is large else everywhere), prior)
+    if where == "replicated":
+        return sharding.same(prior, sharding.mesh(devices))
+    split, copied = sharding.in_rows(devices, parts)
+    leaves, tree = jax.tree.flatten(dataclasses.replace(prior, spread=True))
+    return jax.tree.unflatten(tree, [sharding.put(x, split if x is large else copied) for x in leaves])
 
 
 def device_memory(device: jax.Device) -> int:
