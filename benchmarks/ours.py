@@ -20,6 +20,7 @@ from fdrl_jax.state import TrainState
 from fdrl_jax.types import Params
 
 JITTER = 1e-4
+POWER_ITERATIONS = 30
 
 
 class Ours:
@@ -27,7 +28,7 @@ class Ours:
 
     def __init__(self, case: Case) -> None:
         self.case = case
-        self.state = sampling.initial_state(case.experiment)
+        self.state = initial_state(case)
         self._train_step = steps.make_train_step(case.experiment.recipe, case.experiment.optimizer)
         self._root = jax.random.key(3)
         self._x = case.particles()
@@ -76,6 +77,19 @@ class Ours:
         return {"loss": np.asarray(metrics["loss"]), **arrays}
 
 
+def initial_state(case: Case) -> TrainState:
+    """Before the first step, but for the vectors of the spectral norm, which are near their limit.
+
+    At their random start they make weights so large that the flow overflows.
+    """
+    state, estimator = sampling.initial_state(case.experiment), case.experiment.recipe.estimator
+    advance = steps.compiled(estimator.advance_spectral)
+    spectral = state.spectral
+    for _ in range(POWER_ITERATIONS if spectral else 0):
+        spectral = advance(state.params, spectral)
+    return dataclasses.replace(state, spectral=spectral)
+
+
 def _is_adam(x: Any) -> bool:
     return hasattr(x, "mu")
 
@@ -111,7 +125,7 @@ def seconds(function: Callable[[], Any]) -> float:
 
 def write_torch_case(case: Case, path: pathlib.Path, compiled: bool) -> dict[str, Any]:
     """Weights and inputs to `path`; the request of `torch_baseline.Session.case`."""
-    state = sampling.initial_state(case.experiment)
+    state = initial_state(case)
     arrays = {f"state/{name}": value for name, value in torch_state(case, state).items()}
     np.savez(path, batch=case.batch(), x=np.asarray(case.particles()), **arrays)  # type: ignore[arg-type]
     config, recipe = case.experiment.config, case.experiment.recipe
