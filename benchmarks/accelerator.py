@@ -148,8 +148,8 @@ def training(options: argparse.Namespace, found: dict[str, Any]) -> list[dict[st
             rows.append(row)
             print(
                 f"training {name}, {precision}: {seconds:.4g} s a step, {row['flops_rate'] / 1e12:.4g} TFLOP/s, "
-                f"{row['hours']:.3g} h for {num_steps:,} steps; first steps {times[0]:.0f}, {times[1]:.2g} s; most memory so far "
-                f"{row['peak_bytes'] / 2**30:.1f} GiB; this part took {time.perf_counter() - start:.0f} s",
+                f"{row['hours']:.3g} h for {num_steps:,} steps; first steps {times[0]:.0f}, {times[1]:.2g} s; most memory "
+                f"so far {row['peak_bytes'] / 2**30:.1f} GiB; this part took {time.perf_counter() - start:.0f} s",
                 flush=True,
             )
             del state, prior, metrics

@@ -71,8 +71,8 @@ def dense(inputs: int, outputs: int) -> Layer:
 
 def convolution(size: int, channels: int, width: int, kernel: int, stride: int) -> Layer:
     """A square one on size x size, without bias."""
-    macs = taps(size, kernel, stride) ** 2 * channels * width
-    return Layer(macs, kernel**2 * channels * width, size**2 * channels, -((-size // stride) ** 2) * width)
+    macs, out = taps(size, kernel, stride) ** 2 * channels * width, -(-size // stride)
+    return Layer(macs, kernel**2 * channels * width, size**2 * channels, out**2 * width)
 
 
 def parameters(table: list[Layer]) -> int:
