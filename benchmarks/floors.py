@@ -3,7 +3,8 @@
 FLOPs are the multiplications and additions of products, without those with the zeros of a padding, counted from the
 layer table: no activation functions, no random numbers, no optimiser. Bytes are what must be read and written once if
 all else stayed on the chip. A row's floor is the larger of the two times at the machine's measured rates. It is a bound
-for these algorithms: a Winograd convolution multiplies less.
+for these algorithms: a Winograd convolution multiplies less. `python -m benchmarks.floors` prints those of the paper's
+loads.
 """
 
 import itertools
@@ -131,3 +132,25 @@ def data_batch(batch_size: int, event_bytes: int) -> Floor:
 def checkpoint(numbers: int) -> Floor:
     """Parameters, EMA and two moments, copied."""
     return Floor(0, 2.0 * 4 * FLOAT * numbers)
+
+
+def main() -> None:
+    """The paper's loads."""
+    from benchmarks.cases import CONFIGS
+
+    print("network   parameters   flow step: GFLOP        MB  MB by layers   training step: TFLOP        GB")
+    for name, make in CONFIGS.items():
+        config = make().to_dict()
+        size = config["data"].get("image_size")
+        shape = (size, size, config["data"]["channels"]) if size else (2,)
+        table, batch_size = layers(config["model"], shape), config["data"]["batch_size"]
+        step, training = flow_step(table, batch_size), train_step(table, batch_size, config["flow"]["num_steps"])
+        print(
+            f"{name:9}{parameters(table):>11,}{step.flops / 1e9:>19.4g}{step.bytes / 1e6:>10.3g}"
+            f"{layered_bytes(table, batch_size) / 1e6:>14.3g}{training.flops / 1e12:>23.4g}"
+            f"{training.bytes / 1e9:>10.3g}"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,12 +1,22 @@
-"""The rows of `python -m benchmarks`: as the JSON has them, and as they are printed."""
+"""The rows of `python -m benchmarks`: as the JSON has them, and as they are printed.
 
+python -m benchmarks.table FILE.json    # as Markdown, for docs/performance.md
+"""
+
+import json
+import pathlib
 import statistics
+import sys
 from typing import Any
 
 from benchmarks import cases, floors
 
 BF16 = " bf16"
 DRAWS = 64
+COLUMNS = (
+    *("network, batch, K", "row", "GFLOP", "MB", "floor ms", "ours ms", "over floor", "authors' form", "strong form"),
+    "differ",
+)
 
 
 def figures(
@@ -20,7 +30,7 @@ def figures(
     """One row of the table, as the JSON has it."""
     medians = {form: statistics.median(values) for form, values in times.items()}
     ratios = {
-        form: value / medians["ours" + BF16 if form.endswith(BF16) else "ours"]
+        form: value / medians["ours" + BF16 if form.endswith(BF16) and "ours" + BF16 in medians else "ours"]
         for form, value in medians.items()
         if not form.startswith("ours")
     }
@@ -77,3 +87,43 @@ HEADER = (
     f"{'network':9} {'row':17}{'batch':>6}{'ours ms':>11}{'bf16':>11}{'authors ms':>11}{'strong ms':>11}{'bf16':>11}"
     f"{'authors x':>11}{'strong x':>10}{'bf16 x':>9}{'differ':>10}{'floor ms':>11}{'x floor':>9}"
 )
+
+
+def markdown(found: dict[str, Any]) -> list[str]:
+    """The table of a JSON file as docs/performance.md has it."""
+    torch = found["torch"] or {}
+    against = ", ".join(
+        f"PyTorch {torch[k]}" if k == "torch" else f"{torch[k]} {k}" for k in ("torch", "threads") if torch
+    )
+    loads = ", ".join(f"{name} {load:.1f}" for name, load in found["load"].items())
+    rates = found["rates"]
+    lines = [
+        f"{found['environment']}; {against or 'without PyTorch'}. Load average before each network: {loads}. Rates: "
+        f"{rates['float32_flops'] / 1e9:.0f} GFLOP/s in float32, {rates['bf16_flops'] / 1e9:.0f} in bfloat16, "
+        f"{rates['bytes'] / 1e9:.1f} GB/s.",
+        "",
+        f"| {' | '.join(COLUMNS)} |",
+        f"| {' | '.join('---' for _ in COLUMNS)} |",
+    ]
+    for row in found["rows"]:
+        ratios, differences = row["ratios"], row["differences"]
+        strong = [f"{ratios[form]:.2f}{form.removeprefix('strong')}" for form in ratios if form.startswith("strong")]
+        worst = max((differences[form] for form in ("authors", "strong") if form in differences), default=None)
+        cells = [
+            f"{row['network']}, {row['batch_size']}, {row['num_steps']}",
+            row["row"] + (f", rank {row['rank']}" if row["rank"] and "prior" in row["row"] else ""),
+            f"{row['flops'] / 1e9:.4g}",
+            f"{row['bytes'] / 1e6:.3g}",
+            f"{row['floor_seconds']['ours'] * 1e3:.3g}",
+            f"{row['seconds']['ours'] * 1e3:.4g}",
+            f"{row['over_floor']['ours']:.3g}",
+            f"{ratios['authors']:.2f}" if "authors" in ratios else "-",
+            ", ".join(strong) or "-",
+            "-" if worst is None else f"{worst:.0e}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+if __name__ == "__main__":
+    print("\n".join(markdown(json.loads(pathlib.Path(sys.argv[1]).read_text()))))

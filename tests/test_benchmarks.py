@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import accelerator, cases, floors, ours, profile, table
+from benchmarks import accelerator, cases, floors, ours, profile, scaling, table
 from fdrl_jax import plan
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -277,3 +277,49 @@ def test_the_pytorch_side_imports_neither_jax_nor_the_package():
 
 def test_the_shell_script_is_well_formed():
     subprocess.run(["bash", "-n", ROOT / "benchmarks" / "accelerator.sh"], check=True)
+
+
+def test_the_scaling_model_adds_what_it_says(capsys):
+    machine = scaling.Machine(
+        flops_rate=1e3, flow_latency=0.01, host_chips=2, host_rate=1e4, network_rate=1e3, latency=0.5
+    )
+    layers = floors.layers({"name": "mlp", "width": (3,)}, (2,))
+    flow, loss, gradient = 4 * 9, 4 * (3 * 9 - 6), 4 * 13
+    assert scaling.step_seconds(machine, layers, 5, 7, 1) == pytest.approx((7 * 5 * flow + 5 * loss) / 1e3)
+    joined = scaling.step_seconds(machine, layers, 5, 7, 2) - scaling.step_seconds(machine, layers, 5, 7, 1)
+    assert joined == pytest.approx(gradient / 1e4 + 2 * 0.5)
+    # Beyond a host the slow link counts.
+    assert scaling.all_reduce_seconds(machine, gradient, 4) == pytest.approx(2 * 3 / 4 * gradient / 1e3 + 4 * 0.5)
+    # Too few examples: the flow takes its latency.
+    assert scaling.step_seconds(machine, layers, 0.1, 7, 1) == pytest.approx(7 * 0.01 + 0.1 * loss / 1e3)
+    scaling.main([])
+    assert len(capsys.readouterr().out.splitlines()) == 2 + 3 * len(scaling.CHIPS)
+
+
+def test_the_floors_of_the_paper_are_printed(capsys):
+    floors.main()
+    rows = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines()[1:]}
+    # 11.4 M parameters and 3.8 GFLOP forward an image, here without the products with the padding's zeros.
+    assert rows["cifar10"][1] == "11,374,209"
+    assert float(rows["cifar10"][2]) == pytest.approx(2 * 64 * 3.8, rel=0.02)
+    assert set(rows) == set(cases.CONFIGS)
+
+
+def test_the_json_becomes_the_table_of_the_docs():
+    row = table.figures(
+        "cifar10", "prior fit", cases.Load(4, 2, 16, rank=3), {"ours": [0.2], "authors": [0.5], "strong bf16": [0.1]},
+        floors.Floor(2e9, 1e6), {"authors": 2e-6},
+    )  # fmt: skip
+    rates = {"float32_flops": 2e10, "bf16_flops": 4e10, "bytes": 1e9}
+    table.add_floors([row], rates)
+    found = {
+        "environment": "here",
+        "torch": {"torch": "2", "threads": 4},
+        "load": {"cifar10": 0.1},
+        "rates": rates,
+        "rows": [row],
+    }
+    head, *_, last = table.markdown(found)
+    assert "here; PyTorch 2, 4 threads. Load average before each network: cifar10 0.1" in head
+    cells = ["cifar10, 16, 2", "prior fit, rank 3", "2", "1", "100", "200", "2", "2.50", "0.50 bf16", "2e-06"]
+    assert last == f"| {' | '.join(cells)} |"
