@@ -63,6 +63,7 @@ class Ours:
     def results(self) -> dict[str, np.ndarray]:
         """What `torch_baseline.Session.compare` writes, under the names of PyTorch's entries."""
         quiet = Ours(self.case.noiseless())
+        quiet._root = self._root
         # PyTorch's forms too flow at the first vectors of the spectral norm; the training step advances them once.
         arrays = {"x": np.asarray(quiet.flow())}
         metrics = quiet.train_step()
