@@ -33,8 +33,10 @@ class TorchProcess:
 
     def __exit__(self, *_: object) -> None:
         assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.close()
         self._process.wait()
+        self._process.stdout.close()
 
     def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
         """What the function `do` of `torch_baseline.Session` returns.
