@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: setup demo test test-all test-parity data lint docs clean
+.PHONY: setup demo test test-all test-parity bench data lint docs clean
 
 setup: $(VENV)/.dev  ## the package, editable, with what tests and lint need
 
@@ -18,13 +18,18 @@ test: $(VENV)/.dev  ## all tests but the slow ones
 	$(BIN)/python -m pytest -n 2
 
 test-all: $(VENV)/.dev  ## the slow ones too
-	$(BIN)/python -m pytest -n 2 -m "slow or not slow"
+	$(BIN)/python -m pytest -n 2 -m "not parity"
 
 # In an environment of its own: the package and its tests need no PyTorch.
 test-parity: $(VENV)/.dev $(VENV)-parity/.done  ## derive the golden files again with PyTorch, and compare
 	mkdir -p build
 	$(BIN)/python tests/data/write_statistics.py build/statistics.pt
 	$(VENV)-parity/bin/python tests/data/check_goldens.py build/statistics.pt
+	FDRL_TORCH_PYTHON=$(VENV)-parity/bin/python $(BIN)/python -m pytest -m parity
+
+bench: $(VENV)/.dev $(VENV)-parity/.done  ## one table of speeds beside PyTorch's, into build/benchmarks.json; ten minutes on an idle machine
+	mkdir -p build
+	$(BIN)/python -m benchmarks --torch_python=$(VENV)-parity/bin/python --out=build/benchmarks.json
 
 # Debian or Ubuntu, as root or with sudo.
 data:  ## what some tests need (they skip without): Fashion-MNIST and the browser Chromium from apt, emoji from npm

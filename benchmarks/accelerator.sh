@@ -1,10 +1,16 @@
 #!/usr/bin/env bash
-# What only a GPU or TPU can show, in one call of about ten minutes: the rate that --mode=plan reckons with, a flow step
-# inside the scan, the exact prior at 128x128x3, and the first minutes of Fashion-MNIST and emoji at full size.
+# What only a GPU or TPU can show.
 #
-#     OUT=runs/accelerator bash benchmarks/accelerator.sh
+#     bash benchmarks/accelerator.sh speed
 #
-# Needs the IDX files in data/fashion_mnist and the emoji in data/emoji (configs/emoji64.py says how). Everything it prints
+# eight minutes: how fast it is and where the rest goes, `python -m benchmarks.accelerator`.
+#
+#     bash benchmarks/accelerator.sh
+#
+# about ten minutes: the rate that --mode=plan reckons with, a flow step inside the scan, the exact prior at 128x128x3, and
+# the first minutes of Fashion-MNIST and emoji at full size. OUT (runs/accelerator) is where it writes.
+#
+# The second needs the IDX files in data/fashion_mnist and the emoji in data/emoji (configs/emoji64.py says how). Everything it prints
 # is in $OUT/log.txt; runs, metrics and pictures are beside it. MINUTES is how long each of the two trainings may take.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -13,6 +19,11 @@ MINUTES=${MINUTES:-3}
 PYTHON=${PYTHON:-python}
 mkdir -p "$OUT"
 exec > >(tee "$OUT/log.txt") 2>&1
+
+if [[ ${1:-} == speed ]]; then
+    $PYTHON -m benchmarks.accelerator --out="$OUT" --minutes=8
+    exit
+fi
 
 $PYTHON -c 'from benchmarks.environment import describe; print(describe())'
 for config in cifar10 celeba64 lsun_church128 cat2dog64; do

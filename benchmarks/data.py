@@ -22,16 +22,16 @@ BATCH_SIZE = 64
 SETS = {32: 50_000, 128: 20_000}
 
 
-def images_per_second(images: np.ndarray, seconds: float) -> float:
+def images_per_second(images: np.ndarray, seconds: float, batch_size: int = BATCH_SIZE) -> float:
     dataset = data.ArrayDataset(images, flip=True)
-    batches = data.prefetch(lambda step: jax.device_put(dataset.batch(0, step, BATCH_SIZE)), 0, 10**9)
+    batches = data.prefetch(lambda step: jax.device_put(dataset.batch(0, step, batch_size)), 0, 10**9)
     with contextlib.closing(batches):
         for _ in range(10):
             next(batches)
         start, count = time.perf_counter(), 0
         while (elapsed := time.perf_counter() - start) < seconds:
             jax.block_until_ready(next(batches))
-            count += BATCH_SIZE
+            count += batch_size
     return count / elapsed
 
 
