@@ -166,7 +166,7 @@ def _load(fv: flags.FlagValues) -> Any:
 def _step(fv: flags.FlagValues) -> Any:
     if fv.step in (None, "best"):
         return fv.step
-    if not fv.step.isdigit():
+    if not fv.step.isdecimal():
         raise InputError(f"--step={fv.step} must be the number of a checkpoint's step, or best")
     return int(fv.step)
 

@@ -40,8 +40,13 @@ def image_grid(images: Images, columns: int | None = None) -> Picture:
 
 
 def class_grid(images: Images, labels: Int[np.ndarray, " n"]) -> Picture:
-    """Images with one row a class, in the order of the classes; each row in the order of the images."""
+    """Images with one row a class, in the order of the classes; each row in the order of the images.
+
+    Of a single class they are a grid like any other.
+    """
     classes, counts = np.unique(labels, return_counts=True)
+    if len(classes) == 1:
+        return image_grid(images)
     rows = np.ones((len(classes), counts.max(), *images.shape[1:]), images.dtype)  # White where a row is shorter.
     for row, label in zip(rows, classes, strict=True):
         of_class = images[labels == label]

@@ -27,6 +27,7 @@ q / p = (q_0 / p) (q / q_0):
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -83,7 +84,8 @@ def refine(
       float32 [n, *event].
 
     Raises:
-      InputError: an argument is out of range, or the divergence cannot be driven by such a ratio.
+      InputError: an argument is out of range, the divergence cannot be driven by such a ratio, `ratio_fn` does not
+        give one value a sample, or the flow diverges.
     """
     if divergence not in DIVERGENCES:
         raise InputError(f"divergence = {divergence!r} must be one of {', '.join(DIVERGENCES)}")
@@ -93,6 +95,12 @@ def refine(
         raise InputError(f"samples are {samples.dtype} {list(samples.shape)}, not float [n, *event] with n >= 1")
     if batch_size < 1:
         raise InputError(f"batch_size = {batch_size} must be at least 1")
+    if not np.isfinite(samples).all():
+        raise InputError("samples are not finite")
+    example = jax.ShapeDtypeStruct((2, *samples.shape[1:]), jnp.float32)
+    output: Any = jax.eval_shape(ratio_fn, example)
+    if getattr(output, "shape", None) != (2,):
+        raise InputError(f"ratio_fn gives {getattr(output, 'shape', type(output).__name__)} for 2 samples, not [2]")
     root, count = root_key(key), len(samples)
     batch_size = min(batch_size, count)
     samples = np.asarray(samples, np.float32)
@@ -104,7 +112,10 @@ def refine(
         noise = math.sqrt(2 * step_size * temperature)
         x = _simulate(keys, samples[rows], ratio_fn, f_prime, num_steps, step_size, noise)
         parts.append(np.asarray(x)[: count - first])
-    return np.concatenate(parts)
+    refined = np.concatenate(parts)
+    if not np.isfinite(refined).all():
+        raise InputError(f"the flow diverged: use a smaller step_size than {step_size:g}, or fewer steps")
+    return refined
 
 
 def _uncompiled_simulate(

@@ -116,6 +116,8 @@ def sample(
     # Checked here: a generator would not run before the first batch is asked for.
     arguments = _arguments(model, key, num_samples, num_steps, batch_size)
     condition = None
+    if label is None and classifier is None and (scale, candidates) != (classifiers.DEFAULT_SCALE, 1):
+        raise InputError(f"scale = {scale!r} and candidates = {candidates!r} are of a class: give label and classifier")
     if label is not None or classifier is not None:
         shape = model.experiment.event_shape
         condition = classifiers.condition(classifier, label, scale, num_samples, shape, candidates)

@@ -78,14 +78,19 @@ def trajectory(
     return sampling.trajectory(model, key, len(images), every, num_steps, batch_size, progress)
 
 
-def _from(model: Model, images: Images) -> Model:
-    """The model with `images` as its prior."""
+def _domain(model: Model) -> Empirical:
+    """The images that the model flows from."""
     if not isinstance(model.prior, Empirical):
         raise InputError(
             f"this model flows draws of a {type(model.prior).__name__} prior: to translate images, train with "
             "prior.name = 'dataset', as configs/emoji_translation64.py does"
         )
-    shape = model.experiment.event_shape
+    return model.prior
+
+
+def _from(model: Model, images: Images) -> Model:
+    """The model with `images` as its prior."""
+    noise, shape = _domain(model).noise, model.experiment.event_shape
     if images.shape[1:] != shape or not len(images):
         raise InputError(f"images have shape {list(images.shape)}, not [n, {', '.join(map(str, shape))}] with n >= 1")
     # The comparison is not true for NaN either.
@@ -93,7 +98,7 @@ def _from(model: Model, images: Images) -> Model:
         jnp.issubdtype(images.dtype, jnp.floating) and bool((np.abs(np.asarray(images)) <= 1).all())
     ):
         raise InputError(f"images are {images.dtype}, and not uint8 or float within [-1, 1]: scale them")
-    return dataclasses.replace(model, prior=Given(images, model.prior.noise))
+    return dataclasses.replace(model, prior=Given(images, noise))
 
 
 def fidelity(
@@ -152,6 +157,7 @@ def translate_folder(
       InputError: something that would be written is there already, a file cannot be used, two would get one name, or
         the run cannot translate.
     """
+    _domain(model)
     sheet, flow, measures = (out.with_name(out.name + end) for end in ("-sheet.png", "-flow.png", "-fidelity.json"))
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"--out={out} is there already: name a new folder, or an empty one")
@@ -211,7 +217,7 @@ def _read_folder(
             try:
                 images.append(transform(reader.read(i)))
             except ImageError as error:
-                why = "images are read as the run reads its data"
+                why = "images are read as this run reads its data: make them like those, or train a run for such images"
                 raise InputError(f"{flag}: {reader.name(i)} {error} ({why})") from None
             names.append(name)
     return names, np.stack(images) if images else np.zeros((0, *model.experiment.event_shape), np.uint8)

@@ -1,5 +1,6 @@
 """Classifiers: sampling of a class, training with attacks, and what is stored."""
 
+import dataclasses
 import json
 import shutil
 
@@ -132,6 +133,15 @@ def test_a_flow_that_diverges_says_so(model):
         (dict(label=1, classifier=brightness, scale=-1.0), "scale = -1.0 must be a finite number of at least 0"),
         (dict(label=1, classifier=brightness, scale=float("nan")), "scale = nan must be"),
         (dict(label=1, classifier=brightness, candidates=0), "candidates = 0 must be an integer of at least 1"),
+        (dict(label=1, classifier=brightness, candidates=10**11), "candidates = 100000000000 must be an integer"),
+        (dict(label=1, classifier=brightness, scale=1e300), r"scale = 1e\+300 must be a finite number"),
+        (dict(label=[[0, 1], [1]], classifier=brightness), "must be a class, 0 to 1, or a sequence"),
+        (dict(scale=0.3), "scale = 0.3 and candidates = 1 are of a class: give label and classifier"),
+        (dict(candidates=4), "scale = 0.1 and candidates = 4 are of a class"),
+        (
+            dict(label=1, classifier=dataclasses.replace(classifiers.of_function(brightness), event_shape=(32, 32, 1))),
+            r"knows images \[32, 32, 1\], and these are \[8, 8, 1\]",
+        ),
         (dict(label=1, classifier=brightness, candidates=2.0), "candidates = 2.0 must be an integer"),
         (dict(label=1, classifier=lambda x: x), r"gives float32 \[5, 8, 8, 1\] for 5 images, not float logits"),
         (dict(label=1, classifier=lambda x: np.asarray(x)), r"cannot take images \[8, 8, 1\]"),
@@ -188,6 +198,8 @@ def test_labels_go_round_and_are_stored(run, model, function_file, tmp_path):
         (("--scale=0.1",), "--label, --classifier, --scale and --candidates go together"),
         (("--candidates=2",), "--label, --classifier, --scale and --candidates go together"),
         (("--label=1", "--classifier={f}", "--candidates=0"), "--candidates"),
+        (("--label=²", "--classifier={f}"), "--label=² must be a class"),
+        (("--label=99999999999999999999", "--classifier={f}"), "--label=99999999999999999999 must be a class"),
         (("--label=x", "--classifier={f}"), "--label=x must be a class, such as 3, several by commas, or all"),
         (("--label=1", "--classifier={f}g"), "has no function 'fg'"),
         (("--label=1", "--classifier=none.py:f"), "classifier 'none.py:f': none.py is not a Python file"),
@@ -212,6 +224,12 @@ def test_a_grid_has_one_row_a_class(run, function_file, tmp_path, monkeypatch):
     fdrl_jax.pictures.class_grid(images, np.array([7, 2, 2, 7, 2]))
     assert shown["c"] == 3
     np.testing.assert_allclose(shown["x"].ravel(), [0.1, 0.2, 0.4, 0.0, 0.3, 1.0])  # White where a row is short.
+
+
+def test_a_grid_of_one_class_is_one_of_images():
+    images = np.random.default_rng(0).uniform(-1, 1, (25, 4, 4, 1)).astype(np.float32)
+    one = fdrl_jax.pictures.class_grid(images, np.full(25, 3))
+    np.testing.assert_array_equal(one, fdrl_jax.pictures.image_grid(images))
 
 
 # --- Attacks and training ---

@@ -223,6 +223,10 @@ def test_statistics_files_stand_in_for_the_images(suffix, digits_run, tmp_path, 
     assert lines[1]["value"] == pytest.approx(lines[0]["value"], rel=1e-6)
     assert (lines[1]["num_reference"], lines[1]["reference"]) == (0, f"statistics in {path}")
     capsys.readouterr()
+    before = path.read_bytes()
+    assert run(f"--workdir={digits_run}", "--metrics=frechet", f"--write_reference={path}") == 2
+    assert f"{path} is there already: name another file" in capsys.readouterr().err
+    assert path.read_bytes() == before
     assert run(*flags[:-1], "--metrics=precision_recall", f"--reference={path}") == 2
     assert "precision_recall compares examples" in capsys.readouterr().err
 
@@ -276,9 +280,21 @@ def integers(path):
     return path.with_suffix(".npz")
 
 
+def no_numbers(path):
+    np.savez(path.with_suffix(".npz"), samples=np.full((3, 8, 8, 1), np.nan, np.float32))
+    return path.with_suffix(".npz")
+
+
+def bytes_as_floats(path):
+    np.savez(path.with_suffix(".npz"), samples=np.full((3, 8, 8, 1), 255.0, np.float32))
+    return path.with_suffix(".npz")
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (no_numbers, "have values beyond [-1, 1], or NaN"),
+        (bytes_as_floats, "have values beyond [-1, 1], or NaN"),
         (jpeg, "has JPEG files (a.jpg), which changed the pixels: use PNG or npz"),
         (odd_sizes, "has images of different sizes"),
         (without_samples, "has no array 'samples'"),

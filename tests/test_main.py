@@ -217,6 +217,14 @@ BAD = [
         ("--mode=prepare", "--workdir={tmp}/run", FAR),
         "--workdir is a flag of --mode=train|sample|",
     ),
+    (
+        ("--mode=sample", "--workdir={points}", "--out={tmp}/x.npz", "--step=²"),
+        "--step=² must be the number of a checkpoint's step",
+    ),
+    (
+        ("--config=configs/classifier.py", "--workdir={tmp}/run"),
+        "this is a classifier's config",
+    ),
     (("--mode=prepare",), "--config is missing: prepare what?"),
     (("--mode=figures",), "--workdir is missing"),
     (("--mode=figures", "--workdir={tmp}/none"), "holds no training run"),

@@ -283,6 +283,25 @@ def test_a_damaged_line_is_named(full, name, line, message, capsys):
     assert not (full / "report.html").exists()
 
 
+def test_the_headline_is_of_the_runs_own_samples(full):
+    own = [render.metric_name(r) for r in run.read_run(full).evaluations]
+    before = page.headline(run.read_run(full))
+    given = json.dumps(evaluation(metric="precision", value=0.123, samples="given.npz"))
+    (full / EVALUATION).write_text((full / EVALUATION).read_text() + given + "\n")
+    assert len(run.read_run(full).evaluations) == len(own) + 1
+    assert page.headline(run.read_run(full)) == before
+
+
+@pytest.mark.parametrize("mode", ["report", "compare"])
+def test_a_classifier_is_no_run(mode, full, tmp_path, capsys):
+    folder = tmp_path / "classifier"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"seed": 0, "attack": {"eps": 0.7}}))
+    where = [f"--workdir={folder}"] if mode == "report" else [str(full), str(folder), f"--out={tmp_path}/c.html"]
+    assert main.run(["main.py", f"--mode={mode}", *where]) == 2
+    assert "holds a classifier, not a training run" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("text", ["{", "[]", '{"step": 1}', '{"step": 1, "metric": "kid", "value": "low"}'])
 def test_a_damaged_best_is_named(workdir, text):
     (workdir / "best.json").write_text(text)

@@ -129,6 +129,9 @@ def test_a_model_with_another_prior_is_refused(tmp_path):
     model = shrink.trained(shrink.tiny_digits(num_steps=1), tmp_path)
     with pytest.raises(InputError, match=r"Gaussian prior: to translate images, train with prior.name = 'dataset'"):
         translate(model, some_images(model, 1), 0)
+    (tmp_path / "in").mkdir()
+    with pytest.raises(InputError, match="Gaussian prior: to translate images"):
+        translation.translate_folder(model, tmp_path / "in", tmp_path / "out", seed=0)
 
 
 # --- classes as domains ---

@@ -64,6 +64,10 @@ def build(config: schema.Config) -> Experiment:
       InputError: a field is missing, unknown, out of range, or does not fit another.
     """
     config = normalise(config)
+    if "attack" in config:
+        raise InputError(
+            "this is a classifier's config: --mode=train_classifier trains it, --classifier=WORKDIR uses it"
+        )
     schema.check(config)
     parameterisation = PARAMETERISATION[config["loss"]]
     try:

@@ -6,6 +6,7 @@
 from fdrl_jax.classifiers.base import Classifier as Classifier
 from fdrl_jax.classifiers.base import Condition as Condition
 from fdrl_jax.classifiers.base import of_function as of_function
+from fdrl_jax.classifiers.condition import DEFAULT_SCALE as DEFAULT_SCALE
 from fdrl_jax.classifiers.condition import AnyClassifier as AnyClassifier
 from fdrl_jax.classifiers.condition import condition as condition
 from fdrl_jax.classifiers.condition import from_flags as from_flags

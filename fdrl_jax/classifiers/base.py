@@ -24,11 +24,13 @@ class Classifier:
         images of a flow leave [-1, 1] a little.
       params: its arrays; {} for a function that keeps them itself.
       name: for messages.
+      event_shape: of the images it was trained on, (H, W, C); None where any of a size will do that `apply` takes.
     """
 
     apply: Callable[[Params, Particles], Logits] = dataclasses.field(repr=False)
     params: Params = dataclasses.field(repr=False)
     name: str = "classifier"
+    event_shape: tuple[int, ...] | None = None
 
     def __call__(self, x: Particles) -> Logits:
         """Logits [batch, classes] of images [batch, H, W, C] in [-1, 1]."""
@@ -40,6 +42,11 @@ class Classifier:
         Raises:
           InputError: it does not take such images, or does not give one row of logits an image.
         """
+        if self.event_shape not in (None, event_shape):
+            raise InputError(
+                f"classifier {self.name} knows images {list(self.event_shape or ())}, and these are "
+                f"{list(event_shape)}: use one that was trained on such images"
+            )
         images = jax.ShapeDtypeStruct((5, *event_shape), jnp.float32)
         try:
             out = jax.eval_shape(self.apply, self.params, images)

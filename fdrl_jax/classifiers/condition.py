@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from fdrl_jax import builders
+from fdrl_jax.arguments import require_integer
 from fdrl_jax.classifiers.base import Classifier, Condition, of_function
 from fdrl_jax.classifiers.registry import load_classifier
 from fdrl_jax.types import InputError
@@ -15,6 +16,9 @@ from fdrl_jax.types import InputError
 AnyClassifier: TypeAlias = Classifier | Callable[..., Any] | str | pathlib.Path
 
 DEFAULT_SCALE = 0.1
+
+# A pass of the classifier each: more would be a slip of the finger.
+MAX_CANDIDATES = 2**16
 
 
 def condition(
@@ -43,12 +47,10 @@ def condition(
     if label is None or classifier is None:
         given, missing = ("classifier", "label") if label is None else ("label", "classifier")
         raise InputError(f"{given} is given without {missing}: class-conditional sampling takes both")
-    if isinstance(scale, bool) or not isinstance(scale, numbers.Real) or not 0 <= float(scale) < np.inf:
+    # Float32 holds it.
+    if isinstance(scale, bool) or not isinstance(scale, numbers.Real) or not 0 <= float(scale) <= 3e38:
         raise InputError(f"scale = {scale!r} must be a finite number of at least 0; the paper's is {DEFAULT_SCALE}")
-    if isinstance(candidates, bool) or not isinstance(candidates, numbers.Integral) or candidates < 1:
-        raise InputError(
-            f"candidates = {candidates!r} must be an integer of at least 1: how many starts to choose from"
-        )
+    require_integer("candidates", candidates, 1, MAX_CANDIDATES)
     if isinstance(classifier, (str, pathlib.Path)):
         classifier = load_classifier(classifier)
     elif not isinstance(classifier, Classifier):
@@ -56,7 +58,10 @@ def condition(
             raise InputError(f"classifier = {classifier!r} is neither a classifier, a path nor a function")
         classifier = of_function(classifier, getattr(classifier, "__name__", "function"))
     classes = classifier.num_classes(event_shape)
-    labels = np.asarray(label)
+    try:
+        labels = np.asarray(label)
+    except ValueError:
+        labels = np.asarray(None)  # Lists of different lengths: refused below.
     if labels.dtype.kind not in "iu" or labels.ndim > 1:
         raise InputError(f"label = {label!r} must be a class, 0 to {classes - 1}, or a sequence with one a sample")
     if labels.size and not 0 <= labels.min() <= labels.max() < classes:
@@ -98,7 +103,7 @@ def from_flags(
     known = load_classifier(classifier)
     if label == "all":
         labels = np.arange(known.num_classes(experiment.event_shape))
-    elif all(word.strip().isdigit() for word in label.split(",")):
+    elif all(word.strip().isdecimal() and len(word) < 10 for word in label.split(",")):
         labels = np.array([int(word) for word in label.split(",")])
     else:
         raise InputError(f"--label={label} must be a class, such as 3, several by commas, or all")

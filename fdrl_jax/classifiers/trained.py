@@ -105,4 +105,5 @@ def load(workdir: pathlib.Path) -> Classifier:
             )
         return jnp.asarray(array)
 
-    return Classifier(module.logits, jax.tree_util.tree_map_with_path(stored, shapes), str(workdir))
+    params = jax.tree_util.tree_map_with_path(stored, shapes)
+    return Classifier(module.logits, params, str(workdir), event_shape(config))

@@ -132,8 +132,10 @@ def write_reference(
       weights, num_reference, cache: see `evaluate`.
 
     Raises:
-      InputError: as `evaluate`, or `path` has another suffix.
+      InputError: as `evaluate`, `path` has another suffix, or something is there already.
     """
+    if path.exists():
+        raise InputError(f"{path} is there already: name another file")
     space = features.get(metric.features, weights)
     reference = reference_set(model, space, None, 0, num_reference, 0, cache)
     assert reference.vectors is not None

@@ -43,7 +43,8 @@ def read_samples(samples: np.ndarray | pathlib.Path, event_shape: tuple[int, ...
     """Samples in an array, an .npz file or a folder of PNG files, and where they came from.
 
     Raises:
-      InputError: they cannot be read, are lossy (JPEG), or have another shape than the model's.
+      InputError: they cannot be read, are lossy (JPEG), have another shape than the model's, or are images with values
+        beyond [-1, 1].
     """
     where = "given" if isinstance(samples, np.ndarray) else str(samples)
     if isinstance(samples, pathlib.Path):
@@ -52,7 +53,12 @@ def read_samples(samples: np.ndarray | pathlib.Path, event_shape: tuple[int, ...
         raise InputError(f"the samples {where} have shape {samples.shape}, not [n, {', '.join(map(str, event_shape))}]")
     if samples.dtype != np.uint8 and not np.issubdtype(samples.dtype, np.floating):
         raise InputError(f"the samples {where} are {samples.dtype}: give uint8 images, or floats in [-1, 1]")
-    return to_float(samples) if samples.dtype == np.uint8 else samples.astype(np.float32), where
+    if samples.dtype == np.uint8:
+        return to_float(samples), where
+    # Not true for NaN either. Points have no range.
+    if not (np.abs(samples) <= (1 if len(event_shape) == 3 else np.inf)).all():
+        raise InputError(f"the samples {where} have values beyond [-1, 1], or NaN: give images as --mode=sample does")
+    return samples.astype(np.float32), where
 
 
 def _from_file(path: pathlib.Path) -> np.ndarray:

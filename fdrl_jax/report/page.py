@@ -221,8 +221,10 @@ def samples_of(record: Record) -> str:
 
 
 def headline(run: Run) -> list[tuple[str, str, str]]:
-    """(name, value, detail) of what a reader wants first: the newest value of each metric, the best step, the speed."""
-    newest = {render.metric_name(record): record for record in run.evaluations}
+    """(name, value, detail) of what a reader wants first: the newest value of each metric of its own
+    samples, the best step, the speed.
+    """
+    newest = {render.metric_name(record): record for record in run.evaluations if not samples_of(record)}
     found = []
     for name, record in newest.items():
         value, interval = render.estimate(record)

@@ -95,6 +95,8 @@ def read_run(workdir: str | pathlib.Path) -> Run:
     config = checkpoint.read_config(workdir) if workdir.is_dir() else None
     if config is None:
         raise InputError(f"{workdir} holds no training run (no {checkpoint.CONFIG_FILE} in it): train one there first")
+    if "attack" in config:
+        raise InputError(f"{workdir} holds a classifier, not a training run: its accuracy is in accuracy.json")
     checkpoints = []
     if (workdir / checkpoint.CHECKPOINTS).is_dir():
         with checkpoint.Checkpoints(workdir) as manager:
