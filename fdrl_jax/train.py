@@ -14,6 +14,7 @@ from fdrl_jax import (
     checkpoint,
     data,
     diagnostics,
+    manifest,
     observe,
     rng,
     sample_files,
@@ -25,10 +26,6 @@ from fdrl_jax import (
 from fdrl_jax.priors import HostGaussian, Prior
 from fdrl_jax.state import TrainState
 from fdrl_jax.types import DivergedError, InputError
-
-# Groups and fields that may change between the runs of one directory: they do not change what a step computes. Files
-# may be moved; `_check_images` sees to it that their images are the same.
-_MAY_CHANGE = ("config.train.", "config.diagnostics", "config.data.path", "config.data.cache", "config.prior.path")
 
 PICTURE_IMAGES = 64
 PICTURE_POINTS = 2000
@@ -68,7 +65,7 @@ def train(config: schema.Config, workdir: str | pathlib.Path, progress: bool = T
         _say(placement)
     with contextlib.ExitStack() as stack:
         checkpoints = stack.enter_context(checkpoint.Checkpoints(workdir, keep=experiment.config["train"]["keep"]))
-        start = checkpoints.latest_step() or 0
+        start = checkpoints.newest() or 0
         if start:
             state = checkpoints.restore(start, sampling.abstract_state(experiment))
         else:
@@ -121,9 +118,16 @@ def _set_up(
     else:
         arrays = checkpoint.read_prior(workdir)
         prior = builders.load_prior(experiment, arrays)
-    if stored != experiment.config and sharding.is_first_host():
-        digest = dataset.digest if isinstance(dataset, data.ArrayDataset) else None
-        checkpoint.write_setup(workdir, experiment.config, arrays if stored is None else {}, digest)
+    if sharding.is_first_host():
+        if stored is None:
+            digest = dataset.digest if isinstance(dataset, data.ArrayDataset) else None
+            checkpoint.write_setup(workdir, experiment.config, arrays, digest)
+        else:
+            done = manifest.complete_run(workdir, stored)
+            if done:
+                print(done)
+            if stored != experiment.config:
+                checkpoint.write_config(workdir, experiment.config)
     return prior
 
 
@@ -139,23 +143,10 @@ def _check_images(experiment: builders.Experiment, dataset: data.Dataset, workdi
 
 def _check_same(config: Mapping[str, Any], stored: Mapping[str, Any], workdir: pathlib.Path) -> None:
     """Refuse to go on with another experiment's checkpoints."""
-
-    def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-        if not isinstance(tree, Mapping):
-            return {prefix: tree}
-        return {k: v for name, sub in tree.items() for k, v in flat(sub, f"{prefix}.{name}").items()}
-
-    old, new = flat(stored, "config"), flat(config, "config")
-    different = [
-        f"{name} is {old.get(name, 'absent')!r} there and {new.get(name, 'absent')!r} here"
-        for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name) and not name.startswith(_MAY_CHANGE)
-    ]
+    different = manifest.differences(manifest.fingerprint(stored), manifest.fingerprint(config))
     if different:
-        more = f" (and {len(different) - 3} more)" if len(different) > 3 else ""
         raise InputError(
-            f"--workdir={workdir} belongs to another experiment: {'; '.join(different[:3])}{more}. "
-            "Use a new workdir, or that config"
+            f"--workdir={workdir} belongs to another experiment: {different}. Use a new workdir, or that config"
         )
 
 
@@ -175,6 +166,9 @@ class _Looks:
         if self._best is not None and self._best["metric"] != self._diagnostics.best:
             self._best = None
         self._kept = checkpoint.Checkpoints(workdir, keep=1, folder=checkpoint.BEST)
+        # A kill may leave a step that the record does not name yet: it is looked at again.
+        recorded = None if self._best is None else self._best["step"]
+        self._kept.set_aside([step for step in manifest.steps_in(workdir / checkpoint.BEST) if step != recorded])
 
     def __enter__(self) -> "_Looks":
         return self
@@ -196,11 +190,13 @@ class _Looks:
         value, best = sharding.from_first_host(row["metrics"][name]), self._best
         # A step that is run again after a resume was kept before.
         if best is None or (model.step > best["step"] and diagnostics.better(name, value, best["value"])):
-            self._kept.save(model.step, state)
+            # The one before is there until the record names the new one.
+            self._kept.save(model.step, state, prune=False)
             self._kept.wait()
             self._best = {"step": model.step, "metric": name, "value": value}
             if sharding.is_first_host():
                 checkpoint.write_best(self._workdir, self._best)
+                self._kept.prune()
 
 
 def _loop(
@@ -257,6 +253,7 @@ def _check_finite(rows: list[Mapping[str, np.ndarray]], first: int, checkpoints:
     # would keep.
     for step, row in enumerate(rows, first):
         if not (np.isfinite(row["loss"]) and np.isfinite(row["grad_norm"])):
+            checkpoints.wait()
             last = checkpoints.latest_step()
             kept = "there is no checkpoint yet" if last is None else f"the last good checkpoint is step {last}"
             raise DivergedError(

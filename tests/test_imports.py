@@ -10,9 +10,9 @@ import fdrl_jax
 PACKAGE = pathlib.Path(fdrl_jax.__file__).parent
 ORDER = [
     "version", "types", "sharding", "rng", "pixels", "files", "divergences", "losses", "flow", "compose", "priors",
-    "models", "state", "steps", "data", "checkpoint", "convert", "features", "evaluation", "pictures", "observe",
-    "schema", "arguments", "command_line", "builders", "classifiers", "sampling", "exported", "sample_files",
-    "translation", "refinement", "interpolation", "loading", "evaluate", "figures", "report", "sharing",
+    "models", "state", "steps", "data", "manifest", "run_files", "checkpoint", "convert", "features", "evaluation",
+    "pictures", "observe", "schema", "arguments", "command_line", "builders", "classifiers", "sampling", "exported",
+    "sample_files", "translation", "refinement", "interpolation", "loading", "evaluate", "figures", "report", "sharing",
     "diagnostics", "plan", "train", "__init__",
 ]  # fmt: skip
 
