@@ -19,6 +19,7 @@ from fdrl_jax.manifest import BEST as BEST
 from fdrl_jax.manifest import CHECKPOINTS, MANIFEST_FILE
 from fdrl_jax.run_files import BEST_FILE as BEST_FILE
 from fdrl_jax.run_files import CONFIG_FILE as CONFIG_FILE
+from fdrl_jax.run_files import locked as locked
 from fdrl_jax.run_files import read_arrays as read_arrays
 from fdrl_jax.run_files import read_best as read_best
 from fdrl_jax.run_files import read_config as read_config
@@ -142,16 +143,15 @@ class Checkpoints:
         different = manifest.differences(there["config"], here["config"])
         return f"it is of another run: {different or 'its prior or its images are others'}"
 
-    def pending(self, step: int) -> list[dict[str, float]]:
+    def pending(self, step: int) -> list[dict[str, np.ndarray]]:
         """What `save` was given with a step that can be restored."""
         try:
-            return manifest.read(self._folder(step) / MANIFEST_FILE)["pending"]
+            rows = manifest.read(self._folder(step) / MANIFEST_FILE)["pending"]
+            return [{name: np.asarray(value) for name, value in row.items()} for row in rows]
         except FileNotFoundError:  # Of format 1.
             return []
 
-    def save(
-        self, step: int, state: TrainState, pending: Sequence[Mapping[str, float]] = (), prune: bool = True
-    ) -> None:
+    def save(self, step: int, state: TrainState, pending: Sequence[Mapping[str, Any]] = (), prune: bool = True) -> None:
         """Start writing `state`, which the caller may donate at once.
 
         Orbax copies it off an accelerator before it returns; on CPU it keeps the buffers, and XLA then copies rather
@@ -159,7 +159,7 @@ class Checkpoints:
         background too. A damaged or unfinished step that is in the way is renamed to STEP.damaged.
 
         Args:
-          pending: metrics of the last steps that are in no line of the log yet.
+          pending: metrics (numbers) of the last steps that are in no line of the log yet.
           prune: then remove old steps.
 
         Raises:

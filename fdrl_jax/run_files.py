@@ -1,5 +1,6 @@
 """What a run keeps on disk, so that its directory alone is enough to resume it or to sample from it.
 
+    WORKDIR/lock                while a process trains there: its number and its host
     WORKDIR/config.json         the config, written once the run is set up
     WORKDIR/prior.npz           the fitted prior, where there is something to fit
     WORKDIR/data.json           the digest of the training images, where they were read from files
@@ -10,8 +11,13 @@
 Here what is written once, when a run is set up; the steps are in `checkpoint`, the manifests in `manifest`.
 """
 
+import contextlib
 import json
+import os
 import pathlib
+import socket
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -23,6 +29,7 @@ from fdrl_jax.types import InputError
 
 CONFIG_FILE = "config.json"
 BEST_FILE = "best.json"
+LOCK_FILE = "lock"
 
 
 def write_setup(
@@ -43,6 +50,45 @@ def write_config(workdir: pathlib.Path, config: dict[str, Any]) -> None:
     """Write the config of a run that goes on with changes in what may change."""
     with atomic(workdir / CONFIG_FILE) as path:
         path.write_text(json.dumps(config, indent=1) + "\n")
+
+
+@contextlib.contextmanager
+def locked(workdir: pathlib.Path) -> Iterator[None]:
+    """Keep other processes from training in `workdir`, which is made if missing.
+
+    The system lets go of the lock when the process ends, however it does. Reading needs none.
+
+    Raises:
+      InputError: another process holds it.
+    """
+    workdir.mkdir(parents=True, exist_ok=True)
+    if sys.platform == "win32":  # It has no flock.
+        yield
+        return
+    import fcntl
+
+    path = workdir / LOCK_FILE
+    while True:
+        with path.open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                holder = file.read().strip() or "another process"
+                raise InputError(
+                    f"--workdir={workdir} is in use by {holder}: wait for it, stop it, or use a new workdir"
+                ) from None
+            # Whoever held it may have removed the file since it was opened.
+            if not path.exists() or os.fstat(file.fileno()).st_ino != path.stat().st_ino:
+                continue
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+            file.flush()
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
 
 
 def read_config(workdir: pathlib.Path) -> dict[str, Any] | None:
