@@ -12,11 +12,11 @@ Here what is written once, when a run is set up; the steps are in `checkpoint`, 
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import pathlib
 import socket
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -62,11 +62,6 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
       InputError: another process holds it.
     """
     workdir.mkdir(parents=True, exist_ok=True)
-    if sys.platform == "win32":  # It has no flock.
-        yield
-        return
-    import fcntl
-
     path = workdir / LOCK_FILE
     while True:
         with path.open("a+") as file:

@@ -22,6 +22,7 @@ from fdrl_jax import (
     schema,
     sharding,
     steps,
+    stopping,
 )
 from fdrl_jax.priors import HostGaussian, Prior
 from fdrl_jax.state import TrainState
@@ -42,7 +43,8 @@ def train(
 ) -> sampling.Model:
     """Train to `config.train.num_steps`, from the newest checkpoint in `workdir` if there is one.
 
-    A KeyboardInterrupt saves a checkpoint and goes on up.
+    An interrupt (Ctrl-C, a notebook's stop button) lets the step under way end and saves it before it is raised; a
+    second one is raised at once.
 
     Args:
       config: see `schema`; a ConfigDict or nested dicts.
@@ -97,6 +99,8 @@ def train(
             seen = None
             if "diagnostics" in experiment.config:
                 seen = stack.enter_context(looks.Looks(experiment, dataset, workdir, observer))
+            if stop is None:
+                stop = stack.enter_context(stopping.by_interrupt())
             state = _loop(experiment, dataset, prior, state, start, checkpoints, observer, seen, stop)
     return sampling.trained(experiment, state, prior)
 
@@ -175,7 +179,7 @@ def _loop(
     checkpoints: checkpoint.Checkpoints,
     observer: observe.Observer | observe.Silent,
     seen: looks.Looks | None,
-    stop: Callable[[], int] | None,
+    stop: Callable[[], int],
 ) -> TrainState:
     config, schedule = experiment.config["train"], experiment.schedule
     seed, batch_size = experiment.config["seed"], experiment.config["data"]["batch_size"]
@@ -185,8 +189,6 @@ def _loop(
     train_step = steps.make_train_step(experiment.recipe, experiment.optimizer)
     # Of the steps since the last line of the log.
     pending: list[Any] = checkpoints.pending(start) if start else []
-    # After which step, the state, what is pending: together, for an interrupt that comes between two assignments.
-    last = start, state, pending
     saved = start
 
     def due(every: int, done: int) -> bool:
@@ -203,55 +205,47 @@ def _loop(
         checkpoints.save(done, state, rows)
         saved = done
 
-    try:
-        # The next batches are read and sent to the device while a step runs.
-        with contextlib.closing(data.prefetch(load, start, num_steps)) as batches:
-            for step, (batch, prior_of_step) in enumerate(batches, start):
-                state, metrics = train_step(state, prior_of_step, everywhere, batch)
-                done = step + 1
-                last = done, state, pending = done, state, [*pending, metrics]
-                observer.advance()
-                saves = due(config["checkpoint_every"], done)
-                is_looked_at = seen is not None and due(seen.every, done)
-                # Metrics stay on the device until here. A line is closed at every checkpoint too, so that a run that
-                # was resumed writes the same lines as one that was not; and before a look, to find that training has
-                # diverged.
-                if due(config["log_every"], done) or saves or is_looked_at:
-                    rows = jax.device_get(pending)
-                    _check_finite(rows, done - len(rows), checkpoints)
-                    observer.log(done, {**observe.mean_metrics(rows), "learning_rate": float(schedule(step))})
-                    last = done, state, pending = done, state, []
-                if saves:
+    # The next batches are read and sent to the device while a step runs.
+    with contextlib.closing(data.prefetch(load, start, num_steps)) as batches:
+        for step, (batch, prior_of_step) in enumerate(batches, start):
+            state, metrics = train_step(state, prior_of_step, everywhere, batch)
+            done = step + 1
+            pending.append(metrics)
+            observer.advance()
+            saves = due(config["checkpoint_every"], done)
+            is_looked_at = seen is not None and due(seen.every, done)
+            # Metrics stay on the device until here. A line is closed at every checkpoint too, so that a run that
+            # was resumed writes the same lines as one that was not; and before a look, to find that training has
+            # diverged.
+            if due(config["log_every"], done) or saves or is_looked_at:
+                rows = jax.device_get(pending)
+                _check_finite(rows, done - len(rows), checkpoints)
+                observer.log(done, {**observe.mean_metrics(rows), "learning_rate": float(schedule(step))})
+                pending = []
+            if due(config["sample_every"], done):
+                observer.picture(done, _picture(sampling.trained(experiment, state, prior), root))
+            if seen is not None and is_looked_at:
+                seen.look(sampling.trained(experiment, state, prior), state)
+            # After all else of the step: a run that goes on from here does not come back to it.
+            if saves:
+                save(done, state, pending)
+            reason = _asked_to_stop(stop, done) if done < num_steps else 0
+            if reason:
+                if saved != done:
                     save(done, state, pending)
-                if due(config["sample_every"], done):
-                    observer.picture(done, _picture(sampling.trained(experiment, state, prior), root))
-                if seen is not None and is_looked_at:
-                    seen.look(sampling.trained(experiment, state, prior), state)
-                reason = _asked_to_stop(stop, done) if done < num_steps else 0
-                if reason:
-                    if saved != done:
-                        save(done, state, pending)
-                    checkpoints.wait()
-                    sharding.wait_for_all("the last step is saved")
-                    saying = f"stopped after step {done} of {num_steps}, which is saved: the same command goes on"
-                    raise StoppedError(saying, reason)
-    except KeyboardInterrupt:
-        done, state, pending = last
-        # Several hosts would have to save together. A state that a step has taken over is no more.
-        if jax.process_count() == 1 and done > saved and not any(x.is_deleted() for x in jax.tree.leaves(state)):
-            save(done, state, pending)
-            checkpoints.wait()
-            _say(f"interrupted after step {done} of {num_steps}, which is saved")
-        raise
+                checkpoints.wait()
+                sharding.wait_for_all("the last step is saved")
+                saying = f"stopped after step {done} of {num_steps}, which is saved: the same command goes on"
+                raise StoppedError(saying, reason)
     return state
 
 
-def _asked_to_stop(stop: Callable[[], int] | None, done: int) -> int:
+def _asked_to_stop(stop: Callable[[], int], done: int) -> int:
     """What the hosts, all alike, were asked for: 0 to go on."""
-    reason = 0 if stop is None else stop()
+    reason = stop()
     # To agree they wait for one another, which they do not at every step.
     if jax.process_count() > 1:
-        return 0 if stop is None or done % _AGREE_EVERY else sharding.most(reason)
+        return 0 if done % _AGREE_EVERY else sharding.most(reason)
     return reason
 
 

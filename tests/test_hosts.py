@@ -134,7 +134,7 @@ def test_all_stop_at_the_same_step_where_one_is_told_to(tmp_path, told):
     printed = finish(2, 1, tmp_path / "again", *command, f"--config.train.num_steps={kept + 7}")
     assert f"resume at step {kept} of {kept + 7}" in printed[0]
     lines = [line["step"] for line in metrics(workdir)]
-    assert lines == [*range(7, kept + 7, 7), *([kept + 7] if kept % 7 else [])] or lines[-1] == kept + 7
+    assert lines == [step for step in range(1, kept + 8) if step % 7 == 0 or step == kept + 7]
 
 
 def wait_for(condition, seconds):

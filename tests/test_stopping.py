@@ -110,6 +110,19 @@ def test_a_second_signal_has_its_default_effect():
         assert [signal.getsignal(each) for each in stopping.SIGNALS] == [signal.SIG_DFL] * 2
 
 
+def test_a_signal_that_is_ignored_stays_ignored():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with stopping.by_signals() as stop:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert stop() == 0
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert stop() == signal.SIGTERM
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_a_thread_gets_no_handlers():
     answers = []
 
@@ -124,17 +137,36 @@ def test_a_thread_gets_no_handlers():
 
 
 def test_an_interrupt_in_python_saves_the_step(whole, tmp_path, monkeypatch, capsys):
-    def interrupt():
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
-        at_step(patch, 5, interrupt)
-        with pytest.raises(KeyboardInterrupt):
+        at_step(patch, 5, lambda: os.kill(os.getpid(), signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt, match="stopped after step 5 of 8, which is saved"):
             train(config(), tmp_path, progress=False)
-    assert "interrupted after step 5 of 8, which is saved" in capsys.readouterr().out
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     train(config(), tmp_path, progress=False)
     assert "resume at step 5 of 8" in capsys.readouterr().out
     assert_same_run(whole, tmp_path)
+
+
+def test_a_second_interrupt_in_python_is_raised_at_once():
+    reached = []
+
+    def interrupted_twice():
+        with stopping.by_interrupt() as stop:
+            os.kill(os.getpid(), signal.SIGINT)
+            reached.append(stop())
+            os.kill(os.getpid(), signal.SIGINT)
+            reached.append("after the second")
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_twice()
+    assert reached == [signal.SIGINT]
+
+
+def test_an_interrupt_that_nobody_asked_about_is_raised_at_the_end(tmp_path, monkeypatch):
+    at_step(monkeypatch, 8, lambda: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        train(config(), tmp_path, progress=False)
+    assert fdrl_jax.load(tmp_path).step == 8
 
 
 def test_any_question_that_is_answered_stops(tmp_path):
