@@ -104,13 +104,13 @@ def test_all_stop_where_one_is_killed_and_the_restart_resumes(tmp_path, victim):
         "--config.train.log_every=5", "--config.train.sample_every=1000000", "--config.diagnostics.every=1000000",
     ]  # fmt: skip
     with processes(2, 1, tmp_path / "killed", *command, "--config.train.num_steps=1000000") as started:
-        wait_for(lambda: (workdir / "checkpoints" / "10").exists(), 300)
+        wait_for(lambda: (workdir / "checkpoints" / "10" / "manifest.json").exists(), 300)
         started[victim].send_signal(signal.SIGKILL)
         start = time.monotonic()
         code = started[1 - victim].wait(timeout=sharding.HEARTBEAT + 60)
         print(f"stopped {time.monotonic() - start:.1f} s later with code {code}")
     assert code != 0
-    kept = max(int(path.name) for path in (workdir / "checkpoints").iterdir() if path.name.isdigit())
+    kept = max(int(path.parent.name) for path in (workdir / "checkpoints").glob("*/manifest.json"))
     printed = finish(2, 1, tmp_path / "again", *command, f"--config.train.num_steps={kept + 5}")
     assert f"resume at step {kept} of {kept + 5}" in printed[0]
     assert [line["step"] for line in metrics(workdir)] == list(range(5, kept + 6, 5))
