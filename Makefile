@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: setup demo test test-all test-parity bench data lint docs clean
+.PHONY: setup demo test test-all test-parity bench torture data lint docs clean
 
 setup: $(VENV)/.dev  ## the package, editable, with what tests and lint need
 
@@ -30,6 +30,9 @@ test-parity: $(VENV)/.dev $(VENV)-parity/.done  ## derive the golden files again
 bench: $(VENV)/.dev $(VENV)-parity/.done  ## one table of speeds beside PyTorch's, into build/benchmarks.json; ten minutes on an idle machine
 	mkdir -p build
 	$(BIN)/python -m benchmarks --torch_python=$(VENV)-parity/bin/python --out=build/benchmarks.json
+
+torture: $(VENV)/.dev  ## kill training 50 times at random moments; every run ends as one that was not killed; about ten minutes
+	$(BIN)/python -m benchmarks.torture --kills=50
 
 # Debian or Ubuntu, as root or with sudo.
 data:  ## what some tests need (they skip without): Fashion-MNIST and the browser Chromium from apt, emoji from npm

@@ -12,18 +12,21 @@
     python main.py --mode=plan --config=configs/cifar10.py       what the run costs, before it starts
     python main.py --mode=prepare --config=configs/cifar10.py    read the images; training does it too, if need be
 
-`--help` lists the flags. Exit codes: 0 done, 1 training diverged, 2 bad input, 130 interrupted.
+`--help` lists the flags. Exit codes: 0 done, 1 training diverged, 2 bad input, 130 interrupted (SIGINT), 143
+told to stop (SIGTERM). Training saves a checkpoint before it ends with one of the last two; a second signal ends it at
+once.
 """
 
 import os
 import pathlib
+import signal
 import sys
 from typing import Any
 
 import jax
 from absl import flags
 
-from fdrl_jax import DivergedError, InputError, sharding
+from fdrl_jax import DivergedError, InputError, StoppedError, sharding
 from fdrl_jax.command_line import HOSTS, MODES, one_line, parse
 
 
@@ -46,9 +49,13 @@ def main(argv: list[str]) -> None:
     _keep_compiled(fv)
     match fv.mode:
         case "train":
-            from fdrl_jax.train import train
+            from fdrl_jax.stopping import by_signals
 
-            train(config, fv.workdir)
+            # Before the import, which takes seconds.
+            with by_signals() as stop:
+                from fdrl_jax.train import train
+
+                train(config, fv.workdir, stop=stop)
         case "sample":
             _sample(fv)
         case "translate":
@@ -288,6 +295,9 @@ def run(argv: list[str]) -> int:
             return 1
         print("error: not enough memory: use a smaller batch_size, or a smaller network in the config", file=sys.stderr)
         return 2
+    except StoppedError as error:
+        print(f"{signal.Signals(error.signal).name}: {error}", file=sys.stderr)
+        return 128 + error.signal
     except KeyboardInterrupt:
         print("interrupted: the same command goes on from the newest checkpoint", file=sys.stderr)
         return 130

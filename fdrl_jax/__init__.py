@@ -15,4 +15,5 @@ from fdrl_jax.sharing import export as export
 from fdrl_jax.translation import translate as translate
 from fdrl_jax.types import DivergedError as DivergedError
 from fdrl_jax.types import InputError as InputError
+from fdrl_jax.types import StoppedError as StoppedError
 from fdrl_jax.version import __version__ as __version__

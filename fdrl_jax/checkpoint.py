@@ -1,131 +1,35 @@
-"""What a run keeps on disk, so that its directory alone is enough to resume it or to sample from it.
+"""The checkpoints of a run: saved in the background, checked when they are read. The rest of its files: `run_files`.
 
-    WORKDIR/config.json         the config, written once the run is set up
-    WORKDIR/prior.npz           the fitted prior, where there is something to fit
-    WORKDIR/data.json           the digest of the training images, where they were read from files
-    WORKDIR/checkpoints/STEP/   orbax checkpoints of the `TrainState` after STEP updates
-    WORKDIR/best/STEP/          the same, of the best step by `diagnostics.best`; WORKDIR/best.json says how good
-
-The only module that imports orbax.
+The only module that imports orbax. Orbax by itself restores wrong numbers without a word where a byte has changed, and
+takes an empty folder for the newest step; so a step counts only with a manifest, which is written when all else is.
 """
 
-import json
 import pathlib
+import shutil
+import threading
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from fdrl_jax import sharding
-from fdrl_jax.files import atomic
+from fdrl_jax import manifest, sharding
+from fdrl_jax.manifest import BEST as BEST
+from fdrl_jax.manifest import CHECKPOINTS, MANIFEST_FILE
+from fdrl_jax.run_files import BEST_FILE as BEST_FILE
+from fdrl_jax.run_files import CONFIG_FILE as CONFIG_FILE
+from fdrl_jax.run_files import locked as locked
+from fdrl_jax.run_files import read_arrays as read_arrays
+from fdrl_jax.run_files import read_best as read_best
+from fdrl_jax.run_files import read_config as read_config
+from fdrl_jax.run_files import read_data_digest as read_data_digest
+from fdrl_jax.run_files import read_prior as read_prior
+from fdrl_jax.run_files import write_best as write_best
+from fdrl_jax.run_files import write_config as write_config
+from fdrl_jax.run_files import write_setup as write_setup
 from fdrl_jax.state import TrainState
 from fdrl_jax.types import InputError
-
-CONFIG_FILE = "config.json"
-PRIOR_FILE = "prior.npz"
-DATA_FILE = "data.json"
-CHECKPOINTS = "checkpoints"
-BEST = "best"
-BEST_FILE = "best.json"
-
-
-def write_setup(
-    workdir: pathlib.Path, config: dict[str, Any], prior_arrays: dict[str, np.ndarray], data_digest: str | None = None
-) -> None:
-    """Write what there is, the config last, so that its presence means that all of it is whole."""
-    if data_digest is not None:
-        with atomic(workdir / DATA_FILE) as path:
-            path.write_text(json.dumps({"digest": data_digest}) + "\n")
-    if prior_arrays:
-        with atomic(workdir / PRIOR_FILE) as path:
-            np.savez(path, **prior_arrays)  # type: ignore[arg-type]
-    with atomic(workdir / CONFIG_FILE) as path:
-        path.write_text(json.dumps(config, indent=1) + "\n")
-
-
-def read_config(workdir: pathlib.Path) -> dict[str, Any] | None:
-    """The config of the run in `workdir`, or None where none was started. Sequences come back as lists.
-
-    Raises:
-      InputError: the file is not a JSON object, or checkpoints lie there without it.
-    """
-    path = workdir / CONFIG_FILE
-    if (workdir / CHECKPOINTS).exists() and not (workdir / CHECKPOINTS).is_dir():
-        raise InputError(f"{workdir / CHECKPOINTS} is not a folder: move it away or use a new workdir")
-    if not path.exists():
-        if (workdir / CHECKPOINTS).exists():
-            raise InputError(f"{workdir} has {CHECKPOINTS}/ but no {CONFIG_FILE}: restore it or use a new workdir")
-        return None
-    try:
-        config = json.loads(path.read_text())
-        if not isinstance(config, dict):
-            raise ValueError("not a JSON object")
-    except (ValueError, OSError, RecursionError) as error:
-        raise InputError(f"{path} is damaged ({error}): restore it or use a new workdir") from None
-    return config
-
-
-def read_data_digest(workdir: pathlib.Path) -> str | None:
-    """The digest of the images that the run in `workdir` was begun with; None where it keeps none.
-
-    Raises:
-      InputError: the file is damaged.
-    """
-    path = workdir / DATA_FILE
-    if not path.exists():
-        return None
-    try:
-        return str(json.loads(path.read_text())["digest"])
-    except (ValueError, OSError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is damaged ({error}): restore it or use a new workdir") from None
-
-
-def read_best(workdir: pathlib.Path) -> dict[str, Any] | None:
-    """{"step", "metric", "value"} of the best checkpoint kept; None where there is none.
-
-    Raises:
-      InputError: the file is damaged.
-    """
-    path = workdir / BEST_FILE
-    if not path.exists():
-        return None
-    try:
-        best = json.loads(path.read_text())
-        return {"step": int(best["step"]), "metric": str(best["metric"]), "value": float(best["value"])}
-    except (ValueError, OSError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is damaged ({error}): delete it and {BEST}/, or restore them") from None
-
-
-def write_best(workdir: pathlib.Path, best: dict[str, Any]) -> None:
-    """Say which step `best/` keeps, once it is kept."""
-    with atomic(workdir / BEST_FILE) as path:
-        path.write_text(json.dumps(best) + "\n")
-
-
-def read_prior(workdir: pathlib.Path) -> dict[str, np.ndarray]:
-    """The arrays of the fitted prior; empty where the file does not exist.
-
-    Raises:
-      InputError: the file cannot be read.
-    """
-    path = workdir / PRIOR_FILE
-    return read_arrays(path) if path.exists() else {}
-
-
-def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """The arrays of a .npz file.
-
-    Raises:
-      InputError: the file cannot be read.
-    """
-    if not path.exists():
-        raise InputError(f"{path} does not exist: check the path")
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
-    except Exception as error:  # zipfile, zlib, numpy and the OS each have their own.
-        raise InputError(f"{path} is damaged ({type(error).__name__}): restore it or use a new workdir") from None
 
 
 class Checkpoints:
@@ -133,10 +37,21 @@ class Checkpoints:
 
     def __init__(self, workdir: pathlib.Path, keep: int | None = None, folder: str = CHECKPOINTS):
         """`keep` newest checkpoints are kept; None opens for reading only."""
-        self._directory = workdir.absolute() / folder
+        self._directory, self._keep = workdir.absolute() / folder, keep
+        self._run = manifest.read_run(workdir)
+        self._good: set[int] = set()  # Steps found as they were written.
+        self._may_save = False
+        self._sealing: threading.Thread | None = None
+        self._failure: BaseException | None = None
         self._manager = ocp.CheckpointManager(
             self._directory,
-            options=ocp.CheckpointManagerOptions(max_to_keep=keep, create=keep is not None),
+            options=ocp.CheckpointManagerOptions(
+                # Old steps are removed by `prune`: orbax would do it before the new one has its manifest.
+                max_to_keep=None,
+                create=keep is not None,
+                cleanup_tmp_directories=keep is not None,
+                lightweight_initialize=True,
+            ),
             item_handlers={"state": ocp.StandardCheckpointHandler()},
         )
 
@@ -148,31 +63,181 @@ class Checkpoints:
 
     def close(self) -> None:
         """Wait for a save still being written."""
-        self._manager.close()
+        try:
+            self.wait()
+        finally:
+            self._manager.close()
 
     def latest_step(self) -> int | None:
-        """The newest checkpoint's step, or None."""
-        return self._manager.latest_step()
+        """The newest checkpoint's step, or None; it may be damaged."""
+        return max(self.all_steps(), default=None)
 
     def all_steps(self) -> list[int]:
-        """The steps of all checkpoints, in order."""
-        return sorted(self._manager.all_steps())
+        """The steps of all checkpoints whose save was finished, in order; some may be damaged."""
+        steps = manifest.steps_in(self._directory)
+        sealed = [step for step in steps if (self._folder(step) / MANIFEST_FILE).exists()]
+        older = (steps if not sealed else []) if self._run is None else self._run["older"].get(self._directory.name, [])
+        return sorted({*sealed, *(step for step in older if step in steps)})
 
-    def save(self, step: int, state: TrainState) -> None:
+    def newest(self) -> int | None:
+        """The newest step that is as it was written, or None where there is none yet. Others are named in a line each.
+
+        Raises:
+          InputError: there are checkpoints, and all are damaged; or one is of a newer format.
+        """
+        found = self._newest() if sharding.is_first_host() else None
+        agreed = int(sharding.from_first_host(-1 if found is None else found))
+        return None if agreed < 0 else agreed
+
+    def _newest(self) -> int | None:
+        last = ""
+        for step in reversed(manifest.steps_in(self._directory)):
+            reason = self._fault(step)
+            if not reason:
+                return step
+            print(f"checkpoint {self._folder(step)} is skipped: {reason}")
+            if step in self.all_steps():
+                last = last or f"{step}, {reason}"
+        if last:
+            raise InputError(
+                f"all checkpoints in {self._directory} are damaged (the newest: {last}): restore one or use a new "
+                "workdir"
+            )
+        return None
+
+    def _folder(self, step: int) -> pathlib.Path:
+        return self._directory / str(step)
+
+    def _fault(self, step: int) -> str:
+        """What is wrong with a step, or "".
+
+        Raises:
+          InputError: it is of a newer format.
+        """
+        if step in self._good:
+            return ""
+        folder = self._folder(step)
+        try:
+            body = manifest.read(folder / MANIFEST_FILE)
+            reason = self._foreign(body) if body["step"] == step else f"it is of step {body['step']}"
+            reason = reason or manifest.fault(folder, body["files"])
+        except FileNotFoundError:
+            if step not in self.all_steps():
+                return "it has no manifest; its save was cut short, or goes on"
+            reason = ""
+            print(f"checkpoint {folder} is of format 1, without checksums: it is taken as it is")
+        except manifest.DamagedError as error:
+            reason = str(error)
+        except (KeyError, TypeError, AttributeError):
+            reason = "its manifest is not one of a checkpoint"
+        if not reason:
+            self._good.add(step)
+        return reason
+
+    def _foreign(self, body: Mapping[str, Any]) -> str:
+        there, here = body["run"], self._run
+        if there == here:
+            return ""
+        if there is None or here is None:
+            return "it is of another run"
+        different = manifest.differences(there["config"], here["config"])
+        return f"it is of another run: {different or 'its prior or its images are others'}"
+
+    def pending(self, step: int) -> list[dict[str, np.ndarray]]:
+        """What `save` was given with a step that can be restored."""
+        try:
+            rows = manifest.read(self._folder(step) / MANIFEST_FILE)["pending"]
+            return [{name: np.asarray(value) for name, value in row.items()} for row in rows]
+        except FileNotFoundError:  # Of format 1.
+            return []
+
+    def save(self, step: int, state: TrainState, pending: Sequence[Mapping[str, Any]] = (), prune: bool = True) -> None:
         """Start writing `state`, which the caller may donate at once.
 
         Orbax copies it off an accelerator before it returns; on CPU it keeps the buffers, and XLA then copies rather
-        than reuse them (`tests/test_checkpoint.py` donates a state that is being written).
+        than reuse them (`tests/test_checkpoint.py` donates a state that is being written). Checksums are taken in the
+        background too. A damaged or unfinished step that is in the way is renamed to STEP.damaged.
+
+        Args:
+          pending: metrics (numbers) of the last steps that are in no line of the log yet.
+          prune: then remove old steps.
 
         Raises:
           InputError: orbax skipped the save, as it does where a newer step lies in the directory.
+          OSError, or what orbax makes of it: the save before this one failed.
         """
+        self.wait()
+        if not self._may_save:
+            self._clear_the_way(step)
         if not self._manager.save(step, args=ocp.args.Composite(state=ocp.args.StandardSave(state))):
-            raise InputError(f"checkpoint {step} was not written: {self._directory} has step {self.latest_step()}")
+            raise InputError(
+                f"checkpoint {step} was not written: {self._directory} has step {self._manager.latest_step()}"
+            )
+        rows = [{name: float(value) for name, value in row.items()} for row in pending]
+        if sharding.is_first_host():
+            self._sealing = threading.Thread(target=self._seal, args=(step, rows, prune), name="manifest")
+            self._sealing.start()
+
+    def _clear_the_way(self, step: int) -> None:
+        """Orbax skips a save without a word where there is a newer step, whole or not."""
+        newer = [other for other in manifest.steps_in(self._directory) if other >= step]
+        if sharding.is_first_host():
+            for other in newer:
+                if not self._fault(other):
+                    raise InputError(f"checkpoint {step} was not written: {self._directory} has step {other}")
+        self.set_aside(newer)
+        self._may_save = True
+
+    def set_aside(self, steps: Sequence[int]) -> None:
+        """Rename steps, so that they do not count, and say so. Nothing is deleted."""
+        sharding.wait_for_all(f"{self._directory.name} is looked into")
+        if sharding.is_first_host():
+            for step in steps:
+                folder, count = self._folder(step), 1
+                while (aside := folder.with_name(f"{step}.damaged" + (f"-{count}" if count > 1 else ""))).exists():
+                    count += 1
+                folder.rename(aside)
+                print(f"{folder} is renamed to {aside.name}")
+        sharding.wait_for_all(f"{self._directory.name} may be written")
+        self._manager.reload()
+
+    def _seal(self, step: int, pending: list[dict[str, float]], prune: bool) -> None:
+        """When orbax has written a step, write its manifest. Runs in a thread."""
+        try:
+            self._manager.wait_until_finished()
+            folder = self._folder(step)
+            body = {"step": step, "run": self._run, "files": manifest.digests(folder), "pending": pending}
+            manifest.write(folder / MANIFEST_FILE, body)
+            self._good.add(step)
+            if prune:
+                self.prune()
+        except BaseException as error:  # `wait` raises it.
+            self._failure = error
+
+    def prune(self) -> None:
+        """Remove all but the newest steps."""
+        kept = self.all_steps()[-(self._keep or 0) :]
+        if sharding.is_first_host():
+            for step in manifest.steps_in(self._directory):
+                if step < kept[0]:
+                    # The manifest first: what is left by a kill in between is not taken for a damaged checkpoint.
+                    (self._folder(step) / MANIFEST_FILE).unlink(missing_ok=True)
+                    shutil.rmtree(self._folder(step), ignore_errors=True)
 
     def wait(self) -> None:
-        """Until what was saved is on disk."""
-        self._manager.wait_until_finished()
+        """Until what was saved is on disk.
+
+        Raises:
+          OSError, or what orbax makes of it: it cannot be written.
+        """
+        if self._sealing is None:
+            self._manager.wait_until_finished()
+            return
+        self._sealing.join()
+        self._sealing = None
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
 
     def restore(self, step: int, abstract_state: TrainState) -> TrainState:
         """The state of checkpoint `step`.
@@ -187,32 +252,30 @@ class Checkpoints:
         where = sharding.everywhere()
         target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where), abstract_state)
         try:
+            # All hosts read the same files.
+            reason = self._fault(step) if sharding.is_first_host() else ""
+            if reason:
+                raise ValueError(reason)
             # Orbax itself pads, cuts and casts without a word what is not of the shape and dtype asked for.
             metadata = self._manager.item_metadata(step)["state"]
             if metadata is None:
                 raise ValueError("it is incomplete")
-            different = _differences(metadata.tree, target)
+            different = manifest.differences(_arrays(metadata.tree), _arrays(target))
             if different:
                 raise ValueError(f"it is of another network: {different}")
             restored = self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target)))
+        except InputError:
+            raise
         except Exception as error:  # orbax raises at least five types for damage.
-            reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+            reason = str(error).strip().splitlines()[0][:400] if str(error).strip() else type(error).__name__
             raise InputError(
-                f"checkpoint {self._directory / str(step)} cannot be read: {reason}; move it away to use the one before"
+                f"checkpoint {self._folder(step)} cannot be read: {reason}; move it away to use the one before"
             ) from error
         return restored["state"]
 
 
-def _differences(stored: Any, wanted: Any) -> str:
-    """The first array that is not the same in two trees of things with `shape` and `dtype`, or ""."""
-
-    def describe(tree: Any) -> dict[str, str]:
-        leaves = jax.tree_util.tree_leaves_with_path(tree)
-        names = (jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in leaves)
-        return {name: f"{np.dtype(x.dtype)} {x.shape}" for name, (_, x) in zip(names, leaves, strict=True)}
-
-    old, new = describe(stored), describe(wanted)
-    for name in sorted(old.keys() | new.keys()):
-        if old.get(name) != new.get(name):
-            return f"{name} is {old.get(name, 'absent')} there, {new.get(name, 'absent')} in the config"
-    return ""
+def _arrays(tree: Any) -> dict[str, str]:
+    """The dtype and shape of each array, or what has them, in a tree, by its name."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    names = (jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in leaves)
+    return {name: f"{np.dtype(x.dtype)} {x.shape}" for name, (_, x) in zip(names, leaves, strict=True)}

@@ -84,7 +84,7 @@ def _load_run(workdir: pathlib.Path, step: int | Literal["best"] | None, ema: bo
         step = best["step"]
     with checkpoint.Checkpoints(workdir, folder=checkpoint.BEST if best else checkpoint.CHECKPOINTS) as checkpoints:
         if step is None:
-            step = checkpoints.latest_step()
+            step = checkpoints.newest()
         if step is None:
             raise InputError(f"{workdir} has no checkpoint yet: train it for longer")
         if step not in checkpoints.all_steps():

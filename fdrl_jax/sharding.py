@@ -163,6 +163,11 @@ def from_first_host(value: float) -> float:
     return value if jax.process_count() == 1 else float(multihost_utils.broadcast_one_to_all(np.float64(value)))
 
 
+def most(value: int) -> int:
+    """The greatest of all hosts' values."""
+    return value if jax.process_count() == 1 else int(multihost_utils.process_allgather(np.int32(value)).max())
+
+
 @contextlib.contextmanager
 def first_host_first(what: str) -> Iterator[None]:
     """Run by the first host before the others: it prepares what they then find. `what` names it, each time another."""

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -13,7 +13,8 @@ from fdrl_jax import (
     builders,
     checkpoint,
     data,
-    diagnostics,
+    looks,
+    manifest,
     observe,
     rng,
     sample_files,
@@ -21,26 +22,36 @@ from fdrl_jax import (
     schema,
     sharding,
     steps,
+    stopping,
 )
 from fdrl_jax.priors import HostGaussian, Prior
 from fdrl_jax.state import TrainState
-from fdrl_jax.types import DivergedError, InputError
-
-# Groups and fields that may change between the runs of one directory: they do not change what a step computes. Files
-# may be moved; `_check_images` sees to it that their images are the same.
-_MAY_CHANGE = ("config.train.", "config.diagnostics", "config.data.path", "config.data.cache", "config.prior.path")
+from fdrl_jax.types import DivergedError, InputError, StoppedError
 
 PICTURE_IMAGES = 64
 PICTURE_POINTS = 2000
 
+# Steps between two questions whether any host was told to stop.
+_AGREE_EVERY = 10
 
-def train(config: schema.Config, workdir: str | pathlib.Path, progress: bool = True) -> sampling.Model:
+
+def train(
+    config: schema.Config,
+    workdir: str | pathlib.Path,
+    progress: bool = True,
+    stop: Callable[[], int] | None = None,
+) -> sampling.Model:
     """Train to `config.train.num_steps`, from the newest checkpoint in `workdir` if there is one.
+
+    An interrupt (Ctrl-C, a notebook's stop button) lets the step under way end and saves it before it is raised; a
+    second one is raised at once.
 
     Args:
       config: see `schema`; a ConfigDict or nested dicts.
       workdir: made if missing. What is written there: `checkpoint` and `observe`.
       progress: show a progress bar.
+      stop: asked after steps; a number other than 0, on any host, saves a checkpoint and ends the run on all:
+        `stopping.by_signals`.
 
     Returns:
       The trained model.
@@ -48,6 +59,7 @@ def train(config: schema.Config, workdir: str | pathlib.Path, progress: bool = T
     Raises:
       InputError: the config is wrong, or `workdir` belongs to another experiment or cannot be written.
       DivergedError: the loss became non-finite; checkpoints up to there are kept.
+      StoppedError: `stop` said so.
     """
     experiment = builders.build(config)
     workdir = pathlib.Path(workdir)
@@ -61,14 +73,17 @@ def train(config: schema.Config, workdir: str | pathlib.Path, progress: bool = T
     with sharding.first_host_first("data"):
         dataset = builders.dataset(experiment, progress)
         _check_images(experiment, dataset, workdir)
-    with sharding.first_host_first("prior"):
-        fitted = _set_up(experiment, workdir, stored, dataset, progress)
-    prior, placement = builders.place_prior(fitted)
-    if placement:
-        _say(placement)
     with contextlib.ExitStack() as stack:
+        if sharding.is_first_host():
+            stack.enter_context(checkpoint.locked(workdir))
+            stored = _stored_config(experiment, workdir)  # Another process may have set it up meanwhile.
+        with sharding.first_host_first("prior"):
+            fitted = _set_up(experiment, workdir, stored, dataset, progress)
+        prior, placement = builders.place_prior(fitted)
+        if placement:
+            _say(placement)
         checkpoints = stack.enter_context(checkpoint.Checkpoints(workdir, keep=experiment.config["train"]["keep"]))
-        start = checkpoints.latest_step() or 0
+        start = checkpoints.newest() or 0
         if start:
             state = checkpoints.restore(start, sampling.abstract_state(experiment))
         else:
@@ -81,10 +96,12 @@ def train(config: schema.Config, workdir: str | pathlib.Path, progress: bool = T
             observer: observe.Observer | observe.Silent = observe.Silent()
             if sharding.is_first_host():
                 observer = stack.enter_context(observe.Observer(workdir, start, num_steps, progress))
-            looks = None
+            seen = None
             if "diagnostics" in experiment.config:
-                looks = stack.enter_context(_Looks(experiment, dataset, workdir, observer))
-            state = _loop(experiment, dataset, prior, state, start, checkpoints, observer, looks)
+                seen = stack.enter_context(looks.Looks(experiment, dataset, workdir, observer))
+            if stop is None:
+                stop = stack.enter_context(stopping.by_interrupt())
+            state = _loop(experiment, dataset, prior, state, start, checkpoints, observer, seen, stop)
     return sampling.trained(experiment, state, prior)
 
 
@@ -121,9 +138,16 @@ def _set_up(
     else:
         arrays = checkpoint.read_prior(workdir)
         prior = builders.load_prior(experiment, arrays)
-    if stored != experiment.config and sharding.is_first_host():
-        digest = dataset.digest if isinstance(dataset, data.ArrayDataset) else None
-        checkpoint.write_setup(workdir, experiment.config, arrays if stored is None else {}, digest)
+    if sharding.is_first_host():
+        if stored is None:
+            digest = dataset.digest if isinstance(dataset, data.ArrayDataset) else None
+            checkpoint.write_setup(workdir, experiment.config, arrays, digest)
+        else:
+            done = manifest.complete_run(workdir, stored)
+            if done:
+                print(done)
+            if stored != experiment.config:
+                checkpoint.write_config(workdir, experiment.config)
     return prior
 
 
@@ -139,68 +163,11 @@ def _check_images(experiment: builders.Experiment, dataset: data.Dataset, workdi
 
 def _check_same(config: Mapping[str, Any], stored: Mapping[str, Any], workdir: pathlib.Path) -> None:
     """Refuse to go on with another experiment's checkpoints."""
-
-    def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-        if not isinstance(tree, Mapping):
-            return {prefix: tree}
-        return {k: v for name, sub in tree.items() for k, v in flat(sub, f"{prefix}.{name}").items()}
-
-    old, new = flat(stored, "config"), flat(config, "config")
-    different = [
-        f"{name} is {old.get(name, 'absent')!r} there and {new.get(name, 'absent')!r} here"
-        for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name) and not name.startswith(_MAY_CHANGE)
-    ]
+    different = manifest.differences(manifest.fingerprint(stored), manifest.fingerprint(config))
     if different:
-        more = f" (and {len(different) - 3} more)" if len(different) > 3 else ""
-        raise InputError(
-            f"--workdir={workdir} belongs to another experiment: {'; '.join(different[:3])}{more}. "
-            "Use a new workdir, or that config"
-        )
-
-
-class _Looks:
-    """Diagnostics of one run, and its best checkpoint by them; a context manager."""
-
-    def __init__(
-        self,
-        experiment: builders.Experiment,
-        dataset: data.Dataset,
-        workdir: pathlib.Path,
-        observer: observe.Observer | observe.Silent,
-    ):
-        self._diagnostics = diagnostics.Diagnostics(experiment, dataset)
-        self._workdir, self._observer = workdir, observer
-        self._best = checkpoint.read_best(workdir)
-        if self._best is not None and self._best["metric"] != self._diagnostics.best:
-            self._best = None
-        self._kept = checkpoint.Checkpoints(workdir, keep=1, folder=checkpoint.BEST)
-
-    def __enter__(self) -> "_Looks":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._kept.close()
-
-    @property
-    def every(self) -> int:
-        return self._diagnostics.every
-
-    def look(self, model: sampling.Model, state: TrainState) -> None:
-        """Log diagnostics of `model`, and keep `state` if it is the best so far."""
-        row = self._diagnostics.look(model)
-        self._observer.diagnose(model.step, row)
-        name = self._diagnostics.best
-        if not name:
-            return
-        value, best = sharding.from_first_host(row["metrics"][name]), self._best
-        # A step that is run again after a resume was kept before.
-        if best is None or (model.step > best["step"] and diagnostics.better(name, value, best["value"])):
-            self._kept.save(model.step, state)
-            self._kept.wait()
-            self._best = {"step": model.step, "metric": name, "value": value}
-            if sharding.is_first_host():
-                checkpoint.write_best(self._workdir, self._best)
+        begun = any(manifest.steps_in(workdir / checkpoint.CHECKPOINTS))
+        remedy = "Use a new workdir, or that config" + ("" if begun else "; or remove it, as it has no checkpoint")
+        raise InputError(f"--workdir={workdir} belongs to another experiment: {different}. {remedy}")
 
 
 def _loop(
@@ -211,7 +178,8 @@ def _loop(
     start: int,
     checkpoints: checkpoint.Checkpoints,
     observer: observe.Observer | observe.Silent,
-    looks: _Looks | None,
+    seen: looks.Looks | None,
+    stop: Callable[[], int],
 ) -> TrainState:
     config, schedule = experiment.config["train"], experiment.schedule
     seed, batch_size = experiment.config["seed"], experiment.config["data"]["batch_size"]
@@ -219,7 +187,9 @@ def _loop(
     root, mine = jax.random.key(seed), sharding.share(batch_size)
     everywhere = sharding.same(root)
     train_step = steps.make_train_step(experiment.recipe, experiment.optimizer)
-    pending: list[steps.Metrics] = []
+    # Of the steps since the last line of the log.
+    pending: list[Any] = checkpoints.pending(start) if start else []
+    saved = start
 
     def due(every: int, done: int) -> bool:
         return done % every == 0 or done == num_steps
@@ -228,28 +198,55 @@ def _loop(
         batch: Any = dataset.batch(seed, step, batch_size, mine)
         return sharding.by_sample(batch, batch_size), steps.prior_of_step(prior, root, step, batch_size)
 
+    def save(done: int, state: TrainState, pending: list[Any]) -> None:
+        nonlocal saved
+        rows = jax.device_get(pending)
+        _check_finite(rows, done - len(rows), checkpoints)
+        checkpoints.save(done, state, rows)
+        saved = done
+
     # The next batches are read and sent to the device while a step runs.
     with contextlib.closing(data.prefetch(load, start, num_steps)) as batches:
         for step, (batch, prior_of_step) in enumerate(batches, start):
             state, metrics = train_step(state, prior_of_step, everywhere, batch)
+            done = step + 1
             pending.append(metrics)
             observer.advance()
-            done = step + 1
-            saves, is_looked_at = due(config["checkpoint_every"], done), looks is not None and due(looks.every, done)
-            # Metrics stay on the device until here. A line is closed at every checkpoint too, so that a run that was
-            # resumed writes the same lines as one that was not; and before a look, to find that training has diverged.
+            saves = due(config["checkpoint_every"], done)
+            is_looked_at = seen is not None and due(seen.every, done)
+            # Metrics stay on the device until here. A line is closed at every checkpoint too, so that a run that
+            # was resumed writes the same lines as one that was not; and before a look, to find that training has
+            # diverged.
             if due(config["log_every"], done) or saves or is_looked_at:
                 rows = jax.device_get(pending)
                 _check_finite(rows, done - len(rows), checkpoints)
                 observer.log(done, {**observe.mean_metrics(rows), "learning_rate": float(schedule(step))})
                 pending = []
-            if saves:
-                checkpoints.save(done, state)
             if due(config["sample_every"], done):
                 observer.picture(done, _picture(sampling.trained(experiment, state, prior), root))
-            if looks is not None and is_looked_at:
-                looks.look(sampling.trained(experiment, state, prior), state)
+            if seen is not None and is_looked_at:
+                seen.look(sampling.trained(experiment, state, prior), state)
+            # After all else of the step: a run that goes on from here does not come back to it.
+            if saves:
+                save(done, state, pending)
+            reason = _asked_to_stop(stop, done) if done < num_steps else 0
+            if reason:
+                if saved != done:
+                    save(done, state, pending)
+                checkpoints.wait()
+                sharding.wait_for_all("the last step is saved")
+                saying = f"stopped after step {done} of {num_steps}, which is saved: the same command goes on"
+                raise StoppedError(saying, reason)
     return state
+
+
+def _asked_to_stop(stop: Callable[[], int], done: int) -> int:
+    """What the hosts, all alike, were asked for: 0 to go on."""
+    reason = stop()
+    # To agree they wait for one another, which they do not at every step.
+    if jax.process_count() > 1:
+        return 0 if done % _AGREE_EVERY else sharding.most(reason)
+    return reason
 
 
 def _check_finite(rows: list[Mapping[str, np.ndarray]], first: int, checkpoints: checkpoint.Checkpoints) -> None:
@@ -257,6 +254,7 @@ def _check_finite(rows: list[Mapping[str, np.ndarray]], first: int, checkpoints:
     # would keep.
     for step, row in enumerate(rows, first):
         if not (np.isfinite(row["loss"]) and np.isfinite(row["grad_norm"])):
+            checkpoints.wait()
             last = checkpoints.latest_step()
             kept = "there is no checkpoint yet" if last is None else f"the last good checkpoint is step {last}"
             raise DivergedError(

@@ -40,3 +40,15 @@ class DivergedError(RuntimeError):
 
     `main.py` prints it without a traceback and exits with code 1.
     """
+
+
+class StoppedError(BaseException):
+    """Training was asked to stop, and did. The message is one line: after which step, and that it is saved.
+
+    No `Exception`, like KeyboardInterrupt: a signal may raise it anywhere, also where code expects errors of its own.
+    """
+
+    def __init__(self, message: str, signal: int):
+        """`signal`: the number of the signal that asked for it."""
+        super().__init__(message)
+        self.signal = signal

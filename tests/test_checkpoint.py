@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import shrink
 
-from fdrl_jax import InputError, builders, checkpoint, sampling
+from fdrl_jax import InputError, builders, checkpoint, files, sampling
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +50,7 @@ def test_the_newest_are_kept(experiment, tmp_path):
     with checkpoint.Checkpoints(tmp_path, keep=2) as checkpoints:
         for step in (1, 2, 3):
             checkpoints.save(step, state)
+        checkpoints.wait()
         assert checkpoints.latest_step() == 3
     assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {"2", "3"}
 
@@ -63,7 +64,7 @@ def test_a_save_that_orbax_would_skip_is_an_error(saved, experiment):
 def test_another_network_is_refused(saved):
     config = shrink.tiny_points()
     config.model.width = (8, 9)
-    with pytest.raises(InputError, match=r"ema_params\.Dense_1\.bias is float32 \(8,\) there, float32 \(9,\) in the"):
+    with pytest.raises(InputError, match=r"ema_params\.Dense_1\.bias is 'float32 \(8,\)' there and 'float32 \(9,\)' "):
         restore(saved[0], builders.build(config))
 
 
@@ -120,7 +121,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     path.write_text("old")
 
     def fail():
-        with checkpoint.atomic(path) as temporary:
+        with files.atomic(path) as temporary:
             temporary.write_text("half of the n")
             raise KeyboardInterrupt
 

@@ -9,6 +9,7 @@ import shrink
 
 import fdrl_jax
 from fdrl_jax import builders, checkpoint, diagnostics, evaluation, train
+from fdrl_jax.looks import Looks
 from fdrl_jax.pixels import to_uint8
 from fdrl_jax.types import DivergedError, InputError
 
@@ -122,7 +123,21 @@ def test_particles_that_are_not_finite_stop_the_run(tmp_path, monkeypatch):
     monkeypatch.setattr(diagnostics, "trajectory", lambda *a, **k: (np.arange(2), np.full((2, 20, 8, 8, 1), np.nan)))
     with pytest.raises(DivergedError, match="samples of step 2 are not finite"):
         shrink.trained(digits(), tmp_path)
-    assert fdrl_jax.load(tmp_path).step == 2  # Saved before; the loss was finite.
+    # The loss was finite, but what gives such samples is not kept as a checkpoint.
+    with pytest.raises(InputError, match="has no checkpoint yet"):
+        fdrl_jax.load(tmp_path)
+
+
+def test_a_kill_between_a_checkpoint_and_the_look_at_it_loses_no_line(run, tmp_path, monkeypatch):
+    def killed(self, model, state):
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Looks, "look", killed)
+        with pytest.raises(SystemExit):
+            shrink.trained(digits(num_steps=4), tmp_path)
+    shrink.trained(digits(num_steps=4), tmp_path)
+    assert [row["step"] for row in lines(tmp_path)] == [row["step"] for row in lines(run)]
 
 
 def test_a_metric_that_is_not_measured_is_refused(tmp_path):

@@ -104,16 +104,37 @@ def test_all_stop_where_one_is_killed_and_the_restart_resumes(tmp_path, victim):
         "--config.train.log_every=5", "--config.train.sample_every=1000000", "--config.diagnostics.every=1000000",
     ]  # fmt: skip
     with processes(2, 1, tmp_path / "killed", *command, "--config.train.num_steps=1000000") as started:
-        wait_for(lambda: (workdir / "checkpoints" / "10").exists(), 300)
+        wait_for(lambda: (workdir / "checkpoints" / "10" / "manifest.json").exists(), 300)
         started[victim].send_signal(signal.SIGKILL)
         start = time.monotonic()
         code = started[1 - victim].wait(timeout=sharding.HEARTBEAT + 60)
         print(f"stopped {time.monotonic() - start:.1f} s later with code {code}")
     assert code != 0
-    kept = max(int(path.name) for path in (workdir / "checkpoints").iterdir() if path.name.isdigit())
+    kept = max(int(path.parent.name) for path in (workdir / "checkpoints").glob("*/manifest.json"))
     printed = finish(2, 1, tmp_path / "again", *command, f"--config.train.num_steps={kept + 5}")
     assert f"resume at step {kept} of {kept + 5}" in printed[0]
     assert [line["step"] for line in metrics(workdir)] == list(range(5, kept + 6, 5))
+
+
+@pytest.mark.parametrize("told", [0, 1])
+def test_all_stop_at_the_same_step_where_one_is_told_to(tmp_path, told):
+    workdir = tmp_path / "run"
+    command = [
+        f"--config={ROOT / 'tests/tiny_config.py'}", f"--workdir={workdir}", "--config.train.checkpoint_every=1000000",
+        "--config.train.log_every=7", "--config.train.sample_every=1000000", "--config.diagnostics.every=1000000",
+    ]  # fmt: skip
+    with processes(2, 1, tmp_path / "told", *command, "--config.train.num_steps=1000000") as started:
+        log = workdir / "metrics.jsonl"
+        wait_for(lambda: log.exists() and log.read_text().count("\n") > 1, 300)
+        started[told].send_signal(signal.SIGTERM)
+        assert [process.wait(timeout=60) for process in started] == [143, 143]
+    said = [(tmp_path / "told" / str(i)).read_text().splitlines()[-1] for i in range(2)]
+    (kept,) = (int(path.name) for path in (workdir / "checkpoints").iterdir())
+    assert said == [f"SIGTERM: stopped after step {kept} of 1000000, which is saved: the same command goes on"] * 2
+    printed = finish(2, 1, tmp_path / "again", *command, f"--config.train.num_steps={kept + 7}")
+    assert f"resume at step {kept} of {kept + 7}" in printed[0]
+    lines = [line["step"] for line in metrics(workdir)]
+    assert lines == [step for step in range(1, kept + 8) if step % 7 == 0 or step == kept + 7]
 
 
 def wait_for(condition, seconds):

@@ -171,6 +171,13 @@ def test_the_commands_that_a_report_gives_are_commands(hint):
     assert flags.workdir == "a run"
 
 
+def write_config(workdir, config):
+    """Another config for a run, which then is as one without manifests: they would say that it was changed."""
+    for path in workdir.rglob("manifest.json"):
+        path.unlink()
+    (workdir / "config.json").write_text(json.dumps(config))
+
+
 def test_all_that_comes_from_a_run_is_escaped(full):
     evil = "<script>alert(1)</script><img src=x onerror=alert(1)>"
     workdir = full.rename(full.parent / evil.replace("/", "\N{FRACTION SLASH}"))
@@ -181,9 +188,9 @@ def test_all_that_comes_from_a_run_is_escaped(full):
     write(workdir / "diagnostics.jsonl", diagnostics(1, reference=evil, metrics={evil: 1.0, "$\\frac": 1.0}))
     write(workdir / "best.json", {"step": 1, "metric": evil, "value": 1.0})
     config = checkpoint.read_config(workdir)
-    (workdir / "config.json").write_text(json.dumps(config | {evil: evil, "loss": evil, "data": {evil: evil}}))
+    write_config(workdir, config | {evil: evil, "loss": evil, "data": {evil: evil}})
     other = shutil.copytree(workdir, workdir.parent / "other")
-    (other / "config.json").write_text(json.dumps(config))
+    write_config(other, config)
     for out in (write_report(workdir), write_comparison([workdir, other], workdir.parent / "compare.html")):
         shown = Text(out)
         assert evil in shown.text
@@ -502,7 +509,7 @@ def two(full):
     config = checkpoint.read_config(other)
     config["flow"]["step_size"] = 1.5
     del config["optimizer"]["b1"]
-    (other / "config.json").write_text(json.dumps(config))
+    write_config(other, config)
     return full, other
 
 
@@ -593,7 +600,7 @@ def test_different_losses_are_called_different(two, tmp_path):
     said = "The runs minimise different losses"
     assert said not in write_comparison(two, tmp_path / "c.html").read_text()
     config = checkpoint.read_config(two[1])
-    (two[1] / "config.json").write_text(json.dumps(config | {"loss": "lr"}))
+    write_config(two[1], config | {"loss": "lr"})
     assert said in write_comparison(two, tmp_path / "c.html").read_text()
 
 

@@ -380,7 +380,7 @@ def test_a_checkpoint_without_vectors_is_not_of_a_network_with_spectral_norm(tmp
     _, _, current = normed()
     with checkpoint.Checkpoints(tmp_path, keep=1) as checkpoints:
         checkpoints.save(1, dataclasses.replace(current, spectral={}))
-    message = r"spectral\.head\.kernel\.u is absent there"
+    message = r"spectral\.head\.kernel\.u is 'absent' there"
     with checkpoint.Checkpoints(tmp_path) as checkpoints, pytest.raises(InputError, match=message):
         checkpoints.restore(1, current)
 
