@@ -31,6 +31,17 @@ COMMAND = (
 )
 
 
+@pytest.fixture(autouse=True)
+def heard_signals():
+    """As in a terminal: what a script starts in the background, these tests for one, ignores SIGINT."""
+    before = {number: signal.getsignal(number) for number in stopping.SIGNALS}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 def config():
     config = shrink.tiny_points(num_steps=8)
     config.train.log_every, config.train.checkpoint_every, config.train.sample_every = 3, 6, 100
