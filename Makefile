@@ -27,11 +27,11 @@ test-parity: $(VENV)/.dev $(VENV)-parity/.done  ## derive the golden files again
 	$(VENV)-parity/bin/python tests/data/check_goldens.py build/statistics.pt
 	FDRL_TORCH_PYTHON=$(VENV)-parity/bin/python $(BIN)/python -m pytest -m parity
 
-bench: $(VENV)/.dev $(VENV)-parity/.done  ## one table of speeds beside PyTorch's, into build/benchmarks.json; ten minutes on an idle machine
+bench: $(VENV)/.dev $(VENV)-parity/.done  ## one table of speeds beside PyTorch's, into build/benchmarks.json; on an idle machine
 	mkdir -p build
 	$(BIN)/python -m benchmarks --torch_python=$(VENV)-parity/bin/python --out=build/benchmarks.json
 
-torture: $(VENV)/.dev  ## kill training 50 times at random moments; every run ends as one that was not killed; about ten minutes
+torture: $(VENV)/.dev  ## kill training 50 times at random moments; every run ends as one that was not killed; about six minutes
 	$(BIN)/python -m benchmarks.torture --kills=50
 
 # Debian or Ubuntu, as root or with sudo.
