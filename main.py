@@ -46,6 +46,7 @@ def main(argv: list[str]) -> None:
     if "config" in MODES[fv.mode] and config is None:
         raise InputError(f"--config is missing: {fv.mode} what? For example --config=configs/digits.py")
     _join(fv)
+    _use_cores(fv, config)
     _keep_compiled(fv)
     match fv.mode:
         case "train":
@@ -96,6 +97,15 @@ def _join(fv: flags.FlagValues) -> None:
     if all(given) and fv.process_id >= fv.num_processes:
         raise InputError(f"--process_id={fv.process_id} must be less than --num_processes={fv.num_processes}")
     sharding.join(fv.coordinator, fv.num_processes, fv.process_id)
+
+
+def _use_cores(fv: flags.FlagValues, config: Any) -> None:
+    """On a CPU, let the flow run on every core; several processes say themselves what each has."""
+    if fv.mode not in ("train", "sample", "translate", "evaluate", "figures") or jax.distributed.is_initialized():
+        return
+    # Still unchecked, and so of any type.
+    batch_size = config.get("data", {}).get("batch_size") if fv.mode == "train" else 0
+    sharding.use_cores(batch_size if isinstance(batch_size, int) else 1)
 
 
 def _keep_compiled(fv: flags.FlagValues) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.cases import Case
 from benchmarks.data import images_per_second
-from fdrl_jax import checkpoint, convert, data, models, priors, sampling, steps
+from fdrl_jax import checkpoint, convert, data, models, priors, sampling, sharding, steps
 from fdrl_jax.state import TrainState
 from fdrl_jax.types import Params
 
@@ -28,9 +28,9 @@ class Ours:
 
     def __init__(self, case: Case) -> None:
         self.case = case
-        self.state = initial_state(case)
+        self.state = sharding.same(initial_state(case))
         self._train_step = steps.make_train_step(case.experiment.recipe, case.experiment.optimizer)
-        self._root = jax.random.key(3)
+        self._root = sharding.same(jax.random.key(3))
         self._x = case.particles()
 
     @functools.cached_property
@@ -40,11 +40,11 @@ class Ours:
     def flow(self) -> jax.Array:
         """K steps of the compiled scan."""
         recipe, k, zero = self.case.experiment.recipe, self.case.load.num_steps, jnp.asarray(0)
-        return steps.advance(recipe, self._params, self._root, jnp.copy(self._x), zero, zero, k)
+        return steps.advance(recipe, self._params, self._root, sharding.split(jnp.copy(self._x)), zero, zero, k)
 
     def train_step(self) -> Any:
         """One step from where the last one ended, from given particles: the prior's draw is a row of its own."""
-        batch = jax.device_put(self.case.batch())
+        batch = sharding.by_sample(self.case.batch(), self.case.load.batch_size)
         self.state, metrics = self._train_step(self.state, priors.Drawn(self._x), self._root, batch)
         self.__dict__.pop("_params", None)
         return metrics

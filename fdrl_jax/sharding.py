@@ -6,6 +6,7 @@ device. So the flow needs no communication, and a training step one sum: that of
 
 import contextlib
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -19,6 +20,11 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from fdrl_jax.types import InputError
 
 T = TypeVar("T")
+
+_FORCED = "xla_force_host_platform_device_count"
+
+# Of `use_cores`; beyond two cores nothing was measured.
+_MOST_CPU_DEVICES = 8
 
 _SAMPLES, _ROWS, _COPIES = "samples", "rows", "copies"
 
@@ -47,6 +53,25 @@ def check_divides(what: str, count: int, on: Mesh) -> None:
             f"{what} = {count} is {less}, which share it equally: use {math.ceil(count / on.size) * on.size}, or fewer "
             "devices (CUDA_VISIBLE_DEVICES, JAX_NUM_CPU_DEVICES)"
         )
+
+
+def use_cores(count: int = 0) -> None:
+    """Where JAX runs on the CPU, make a device of each core, before anything else is done with JAX.
+
+    One CPU device spreads large matrix products and convolutions over the cores, and little else (docs/performance.md,
+    "Tried").
+
+    A number that JAX_NUM_CPU_DEVICES, XLA_FLAGS or `jax.config` gives stays, as does one that is in use.
+
+    Args:
+      count: samples that the devices are to share equally: no more devices than that takes; 0 for any number.
+    """
+    if jax.config.values["jax_num_cpu_devices"] > 0 or _FORCED in os.environ.get("XLA_FLAGS", ""):
+        return
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    most = min(cores, _MOST_CPU_DEVICES)
+    with contextlib.suppress(RuntimeError):  # JAX is in use.
+        jax.config.update("jax_num_cpu_devices", max(n for n in range(1, most + 1) if count % n == 0))
 
 
 def rounded_up(count: int, on: Mesh) -> int:

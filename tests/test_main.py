@@ -312,7 +312,11 @@ def test_a_killed_run_goes_on_and_ends_the_same(points, tmp_path):
     more = [flag for flag in TINY if "train.num_steps" not in flag]
     command = [FAR, f"--workdir={tmp_path}", *more, "--config.train.num_steps=60", "--config.train.sample_every=1000"]
     root = os.path.dirname(os.path.abspath(main.__file__))
-    process = subprocess.Popen([sys.executable, "main.py", *command], cwd=root, stderr=subprocess.DEVNULL)
+    # One device, as here: more round differently.
+    environment = os.environ | {"JAX_NUM_CPU_DEVICES": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "main.py", *command], cwd=root, env=environment, stderr=subprocess.DEVNULL
+    )
     deadline = time.monotonic() + 120
 
     def finished_checkpoints():
