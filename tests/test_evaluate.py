@@ -314,11 +314,6 @@ def test_samples_that_cannot_be_used_are_named(make, message, digits_run, tmp_pa
     assert (digits_run / evaluate.RESULTS_FILE).read_text() == before
 
 
-def test_a_flag_of_a_step_must_be_a_number_or_best(digits_run, capsys):
-    assert run(f"--workdir={digits_run}", "--step=last", "--num_samples=5") == 2
-    assert "--step=last must be the number of a checkpoint's step, or best" in capsys.readouterr().err
-
-
 def test_samples_in_a_folder_are_png_and_evaluate_as_the_models_own(digits_run, tmp_path, capsys):
     out = f"{tmp_path}/folder/"
     flags = (f"--workdir={digits_run}", "--num_samples=30", "--seed=2")
