@@ -225,8 +225,9 @@ def parse(argv: list[str]) -> tuple[flags.FlagValues, Any, list[str]]:
         reason = "it is a folder: name a file in it" if path.is_dir() else reason
         raise InputError(f"--config={path} cannot be loaded: {reason}") from None
     for name in ("scale", "flops_rate"):
-        if fv[name].value is not None and not math.isfinite(fv[name].value):
-            raise InputError(f"--{name}={fv[name].value} must be a finite number")
+        value = fv[name].value
+        if value is not None and not math.isfinite(value):
+            raise InputError(f"--{name}={value} must be a finite number")
     if len(rest) > 1 and fv.mode != "compare":
         raise InputError(f"{rest[1]!r} is not a flag: flags are written --name=value")
     return fv, config, rest[1:]

@@ -57,12 +57,18 @@ def fingerprint(config: Mapping[str, Any]) -> dict[str, Any]:
 def differences(there: Mapping[str, Any], here: Mapping[str, Any], names: Iterable[str] | None = None) -> str:
     """The first three of the `names`, by default all, under which two mappings differ, with both values; "" if none."""
     different = [
-        f"{name} is {there.get(name, 'absent')!r} there and {here.get(name, 'absent')!r} here"
+        f"{name[:100]} is {_shown(there, name)} there and {_shown(here, name)} here"
         for name in sorted(there.keys() | here.keys() if names is None else names)
         if there.get(name) != here.get(name)
     ]
     more = f" (and {len(different) - 3} more)" if len(different) > 3 else ""
     return "; ".join(different[:3]) + more
+
+
+def _shown(fields: Mapping[str, Any], name: str) -> str:
+    """A value in a message, cut where someone made it long."""
+    text = repr(fields.get(name, "absent"))
+    return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 def write(path: pathlib.Path, body: Mapping[str, Any]) -> None:
@@ -181,11 +187,11 @@ def read_run(workdir: pathlib.Path) -> dict[str, Any] | None:
     for folder in (workdir / CHECKPOINTS, workdir / BEST):
         for step in reversed(steps_in(folder)):
             try:
-                run = read(folder / str(step) / MANIFEST_FILE).get("run")
+                copy = read(folder / str(step) / MANIFEST_FILE).get("run")
             except (FileNotFoundError, DamagedError):
                 continue
-            if _is_run(run):
-                return run
+            if _is_run(copy):
+                return copy
     if damaged:
         raise InputError(f"{path} is damaged: restore it or use a new workdir")
     return None

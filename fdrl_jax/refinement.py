@@ -103,7 +103,6 @@ def refine(
     if not jnp.issubdtype(samples.dtype, jnp.floating) or samples.ndim < 2 or not len(samples):
         raise InputError(f"samples are {samples.dtype} {list(samples.shape)}, not float [n, *event] with n >= 1")
     require_finite("samples", samples)
-    root = root_key(key)
     example = jax.ShapeDtypeStruct((2, *samples.shape[1:]), jnp.float32)
     try:
         output: Any = jax.eval_shape(ratio_fn, example)
@@ -115,7 +114,7 @@ def refine(
         ) from error
     if getattr(output, "shape", None) != (2,):
         raise InputError(f"ratio_fn gives {getattr(output, 'shape', type(output).__name__)} for 2 samples, not [2]")
-    count = len(samples)
+    root, count = root_key(key), len(samples)
     batch_size = min(batch_size, count)
     samples = np.asarray(samples, np.float32)
     f_prime = DIVERGENCES[divergence].output_derivative(parameterisation)

@@ -111,14 +111,16 @@ def sample(
     Raises:
       InputError: an argument is out of range, or the scale so large that the flow diverges.
     """
-    # Checked here: a generator would not run before the first batch is asked for.
-    arguments = _arguments(model, key, num_samples, num_steps, batch_size)
+    require_model(model)
+    require_integer("num_samples", num_samples, 1)
     condition = None
     if label is None and classifier is None and (scale, candidates) != (classifiers.DEFAULT_SCALE, 1):
         raise InputError(f"scale = {scale!r} and candidates = {candidates!r} are of a class: give label and classifier")
     if label is not None or classifier is not None:
         shape = model.experiment.event_shape
         condition = classifiers.condition(classifier, label, scale, num_samples, shape, candidates)
+    # Checked here: a generator would not run before the first batch is asked for. Last, as it makes a key.
+    arguments = _arguments(model, key, num_samples, num_steps, batch_size)
     return np.concatenate(list(batches(model, *arguments, progress, condition)))
 
 
@@ -175,8 +177,8 @@ def trajectory(
     Raises:
       InputError: an argument is out of range.
     """
-    root, num_samples, num_steps, batch_size = _arguments(model, key, num_samples, num_steps, batch_size)
     require_integer("every", every, 1)
+    root, num_samples, num_steps, batch_size = _arguments(model, key, num_samples, num_steps, batch_size)
     every = min(every, max(num_steps, 1))
     step_counts = np.array([*range(0, num_steps, every), num_steps])
     bar = tqdm(total=num_samples, desc="sample", disable=_hidden(progress))

@@ -39,8 +39,7 @@ class MayBeAbsent:
 MAX_SEED = 2**32 - 1
 
 # Beyond these, int32 counters and float32 arithmetic overflow.
-MAX_INT = 2**31 - 1
-_MAX_FLOAT = 3e38
+MAX_INT, _MAX_FLOAT = 2**31 - 1, 3e38
 
 # Beyond these a slip of the finger, or a hostile config, would take all memory; and of a value in a message.
 _MAX_SIDE, _MAX_WIDTH, _MAX_BLOCKS, _SHOWN = 4096, 65536, 1000, 200
@@ -278,7 +277,8 @@ def nearest(name: str, known: set[str]) -> str:
 
 def shown(value: Any) -> str:
     """A value in a message: its repr, cut where it is long. JSON of someone else may hold megabytes."""
-    return text if len(text := repr(value)) <= _SHOWN else f"{text[:_SHOWN]}..."
+    found = repr(value)
+    return found if len(found) <= _SHOWN else f"{found[:_SHOWN]}..."
 
 
 def _check_names(prefix: str, values: Mapping[str, Any], known: set[str], optional: set[str]) -> None:

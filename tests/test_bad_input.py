@@ -500,8 +500,8 @@ def ratio(x):
     return x.sum(axis=1)
 
 found = []
-jax.clear_caches()
 for row in rows:
+    jax.clear_caches()
     compiled.clear()
     start, error = time.monotonic(), None
     try:

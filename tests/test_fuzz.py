@@ -4,6 +4,7 @@ Examples are the same each time. FDRL_FUZZ=1000 tries so many of each file, and 
 """
 
 import contextlib
+import copy
 import hashlib
 import io
 import json
@@ -107,6 +108,7 @@ def replaced(content, replacements):
     for index, value, rename in replacements:
         places = list(_places(tree))
         parent, key = places[index % len(places)]
+        value = copy.deepcopy(value)  # It may be replaced in turn.
         if rename and isinstance(parent, dict):
             parent[str(value)[:50]] = parent.pop(key)
         else:
@@ -283,6 +285,7 @@ def test_networks(name, tmp_path):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
+    """A run of digits after two steps."""
     workdir = tmp_path_factory.mktemp("fuzz") / "run"
     shrink.trained(shrink.tiny_digits(num_steps=2), workdir)
     return workdir
@@ -377,6 +380,8 @@ def test_the_config_of_a_run_with_its_manifest(run, capsys):
     change()
 
 
+# Where one array cannot be read, orbax leaves the reads of others to end by themselves.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_steps(run, capsys):
     folder = run / "checkpoints" / "2"
     names = sorted(str(path.relative_to(run)) for path in folder.rglob("*") if path.is_file())
@@ -390,7 +395,8 @@ def test_steps(run, capsys):
     change()
 
 
-@fuzz(40)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@fuzz(16)
 @given(st.sampled_from(["metrics.jsonl", "evaluation.jsonl", "diagnostics.jsonl", "best.json"]), EDITS, REPLACEMENTS)
 def test_logs(run, capsys, name, edits, replacements):
     row = {"step": 2, "metric": "frechet", "value": 3.0, "features": "pixels", "interval": [1.0, 2.0], "reference": "x"}
@@ -399,7 +405,8 @@ def test_logs(run, capsys, name, edits, replacements):
     (run / name).write_bytes(b"\n".join(lines) if name != "best.json" else lines[1])
     try:
         survives(lambda: write_report(run, run / "report.html"))
-        survives(lambda: fdrl_jax.load(run, step="best"))
+        if name == "best.json":
+            survives(lambda: fdrl_jax.load(run, step="best"))
     finally:
         (run / name).unlink() if kept is None else (run / name).write_bytes(kept)
         (run / "report.html").unlink(missing_ok=True)

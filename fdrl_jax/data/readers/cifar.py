@@ -133,8 +133,8 @@ def _binary(data: bytes, where: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _table() -> pickles.Table:
     """All that a pickled dict of arrays and lists needs. Nothing is called but functions of ours."""
-    names = {"numpy.dtype": pickles.numpy_dtype, "numpy.ndarray": pickles.Global("numpy.ndarray")}
-    return {**pickles.numpy_arrays(), **names}
+    array = pickles.Global("numpy.ndarray")
+    return {**pickles.numpy_arrays(), "numpy.dtype": pickles.numpy_dtype, "numpy.ndarray": array}
 
 
 def _pickled(data: bytes, where: str) -> tuple[np.ndarray, np.ndarray]:
