@@ -124,8 +124,6 @@ def _digest(path: pathlib.Path) -> str:
 
 def fault(folder: pathlib.Path, files: Mapping[str, str]) -> str:
     """What is wrong with the first file of `files` that is not as its digest has it, "" if all are."""
-    if not isinstance(files, Mapping):
-        return "its manifest names no files"
     for name, expected in files.items():
         if escapes(name):
             return f"its manifest names {name!r}, which is outside it"

@@ -5,6 +5,7 @@ Examples are the same each time. FDRL_FUZZ=1000 tries so many of each file, and 
 
 import contextlib
 import copy
+import gc
 import hashlib
 import io
 import json
@@ -393,6 +394,7 @@ def test_steps(run, capsys):
         fuzz_run(run, name, lambda content: edited(content, edits), sealed, lambda: fdrl_jax.load(run))
 
     change()
+    gc.collect()  # Here, where what orbax left may complain.
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
