@@ -278,6 +278,7 @@ COMMANDS = [
     ("$EVALUATE --samples=$tmp/good.npz --kappa=5", "--kappa=5 and --samples=", "leave one of the two out"),
     ("$EVALUATE --samples=$tmp/good.npz --batch_size=5", "--batch_size=5 and --samples=", "leave one of the two out"),
     ("$EVALUATE --samples=$tmp/nan.npz", "$tmp/nan.npz have values beyond [-1, 1], or NaN", "give images as"),
+    ("$EVALUATE --samples=$tmp/floats.npz", "$tmp/floats.npz have values beyond [-1, 1], or NaN", "give images as"),
     ("$EVALUATE --samples=$tmp/integers.npz", "$tmp/integers.npz are int64", "give uint8 images, or floats in [-1, 1]"),
     ("$EVALUATE --samples=$tmp/shape.npz", "$tmp/shape.npz have shape (3, 4, 4, 1)", "not [n, 8, 8, 1]"),
     ("$EVALUATE --samples=$tmp/unnamed.npz", "--samples=$tmp/unnamed.npz has no array 'samples'", "--out=FILE.npz"),
@@ -576,6 +577,7 @@ def places(tmp_path_factory):
     good = np.zeros((3, 8, 8, 1), np.float32)
     np.savez(tmp / "good.npz", samples=good)
     np.savez(tmp / "nan.npz", samples=good * np.nan)
+    np.savez(tmp / "floats.npz", samples=good + 255)
     np.savez(tmp / "integers.npz", samples=good.astype(int))
     np.savez(tmp / "shape.npz", samples=good[:, :4, :4])
     np.savez(tmp / "unnamed.npz", x=good)

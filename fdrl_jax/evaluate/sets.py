@@ -75,7 +75,10 @@ def _from_folder(path: pathlib.Path) -> np.ndarray:
     for kind, suffixes in (("JPEG", (".jpg", ".jpeg")), ("WebP", (".webp",))):
         files = [file for file in path.rglob("*") if file.suffix.lower() in suffixes]
         if files:
-            raise InputError(f"--samples={path} has {kind} files ({files[0].name}), which lose pixels: use PNG or npz")
+            raise InputError(
+                f"--samples={path} has {kind} files ({files[0].name}), which may have changed the pixels: use PNG or "
+                "npz"
+            )
     try:
         reader = data.readers.folder(path)
     except InputError as error:
