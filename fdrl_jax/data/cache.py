@@ -126,7 +126,7 @@ def load(source: Source, root: pathlib.Path) -> Cached | None:
             return None
         shape = tuple(meta["shape"])
         if shape[1:] != source.image_shape or type(shape[0]) is not int or shape[0] < 1:
-            raise ValueError(f"{META} has images {list(shape)}")
+            raise ValueError(f"{META} has images of another shape than {list(source.image_shape)}")
         size = (folder / IMAGES).stat().st_size
         if size != np.prod(shape):
             raise ValueError(f"{IMAGES} has {size} bytes, not {np.prod(shape)}")
