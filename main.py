@@ -26,7 +26,7 @@ from typing import Any
 import jax
 from absl import flags
 
-from fdrl_jax import DivergedError, InputError, StoppedError, sharding
+from fdrl_jax import DivergedError, InputError, StoppedError, schema, sharding
 from fdrl_jax.command_line import HOSTS, MODES, one_line, parse
 
 
@@ -120,6 +120,8 @@ def _keep_compiled(fv: flags.FlagValues) -> None:
     if fv.compile_cache is None and fv.mode != "train" and not (workdir / "checkpoints").is_dir():
         return
     folder = pathlib.Path(fv.compile_cache or workdir / "compile_cache")
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--compile_cache={folder} is a file: name a folder, or off")
     jax.config.update("jax_compilation_cache_dir", str(folder.absolute()))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
@@ -203,7 +205,10 @@ def _export(fv: flags.FlagValues) -> None:
 def _flow_length(fv: flags.FlagValues, model: Any) -> int:
     """K + kappa, kappa as given or as the run's config has it."""
     flow = model.experiment.config["flow"]
-    return flow["num_steps"] + (flow["kappa"] if fv.kappa is None else fv.kappa)
+    length = flow["num_steps"] + (flow["kappa"] if fv.kappa is None else fv.kappa)
+    if length > schema.MAX_INT:
+        raise InputError(f"--kappa={fv.kappa} makes {length} steps, more than {schema.MAX_INT}: use a smaller one")
+    return length
 
 
 def _existing(fv: flags.FlagValues, name: str) -> pathlib.Path | None:
@@ -218,6 +223,10 @@ def _evaluate(fv: flags.FlagValues) -> None:
     from fdrl_jax import evaluate
 
     metrics = evaluate.parse(fv.metrics)
+    drawn = ("num_samples", "kappa", "batch_size")
+    _without(fv, "write_reference", (*drawn, "samples", "reference", "replicates"), "only the data is looked at")
+    _without(fv, "samples", drawn, "nothing is drawn")
+    _without(fv, "reference", ("num_reference",), "no training image is looked at")
     if fv.num_samples is None and not (fv.samples or fv.write_reference):
         raise InputError("--num_samples is missing: FID, by convention, is of 50,000")
     samples, reference, weights = (_existing(fv, name) for name in ("samples", "reference", "weights"))
@@ -247,6 +256,14 @@ def _evaluate(fv: flags.FlagValues) -> None:
     evaluate.write_results(workdir, results)
     print("\n".join(result.line() for result in results))
     print(f"appended to {workdir / evaluate.RESULTS_FILE}")
+
+
+def _without(fv: flags.FlagValues, name: str, others: tuple[str, ...], because: str) -> None:
+    """Refuse flags that would change nothing beside the flag `name`."""
+    for other in others if fv[name].value is not None else ():
+        if fv[other].present:
+            given = f"--{other}={fv[other].value} and --{name}={fv[name].value}"
+            raise InputError(f"{given} do not go together: with --{name} {because}; leave one of the two out")
 
 
 def _translate(fv: flags.FlagValues) -> None:
@@ -289,7 +306,7 @@ def run(argv: list[str]) -> int:
     try:
         main(argv)
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
     except OSError as error:
         print(f"error: cannot read or write {error.filename}: {error.strerror}", file=sys.stderr)

@@ -1,6 +1,8 @@
 """Arguments of the functions that users call, checked before any work."""
 
 import numbers
+import os
+import pathlib
 from typing import Any
 
 import jax
@@ -26,6 +28,96 @@ def root_key(key: Any) -> Key[Array, ""]:
     if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ()):
         raise InputError("key must be one PRNG key, such as jax.random.key(0), or an integer of at least 0")
     return key
+
+
+def require_array(name: str, value: Any, wanted: str) -> Array | np.ndarray:
+    """`value` as an array of numbers: itself, or what numpy makes of a list. Its shape is for the caller to check.
+
+    Raises:
+      InputError: it is none, with what it is and what is `wanted`.
+    """
+    if isinstance(value, (jax.Array, np.ndarray)):
+        array: Array | np.ndarray = value
+    else:
+        try:
+            array = np.asarray(value)
+        except Exception:  # Lists of different lengths, and whatever a foreign object raises.
+            raise InputError(f"{name} is a {type(value).__name__} that makes no array: give {wanted}") from None
+    if not (jnp.issubdtype(array.dtype, jnp.number) or array.dtype == np.bool_):
+        found = type(value).__name__ if array.dtype == object else f"an array of {array.dtype}"
+        raise InputError(f"{name} is {found}, not an array of numbers: give {wanted}")
+    return array
+
+
+def require_finite(name: str, array: Array | np.ndarray) -> None:
+    """Refuse NaN and infinity. Under a transformation of JAX, where there are no numbers yet, nothing is checked.
+
+    Raises:
+      InputError: with how many there are.
+    """
+    if isinstance(array, jax.core.Tracer) or (isinstance(array, jax.Array) and not array.is_fully_addressable):
+        return
+    bad = np.size(array) - int(np.isfinite(np.asarray(array)).sum())  # By numpy: JAX would compile it.
+    if bad:
+        raise InputError(f"{name} has {bad:,} values that are not finite (NaN or infinity): correct or leave them out")
+
+
+def require_examples(name: str, value: Any, shape: tuple[int, ...]) -> Array | np.ndarray:
+    """`value` as finite floats [batch, *shape].
+
+    Raises:
+      InputError: it has another shape or dtype, or values that are not finite.
+    """
+    wanted = f"float [batch, {', '.join(map(str, shape))}]"
+    x = require_array(name, value, wanted)
+    if x.ndim == 0 or x.shape[1:] != shape or not jnp.issubdtype(x.dtype, jnp.floating):
+        how = "; images of uint8 are x / 127.5 - 1" if x.dtype == np.uint8 else ""
+        raise InputError(f"{name} is {x.dtype} {list(x.shape)}, not {wanted}{how}")
+    require_finite(name, x)
+    return x
+
+
+def require_model(model: Any) -> None:
+    """Refuse what is no `sampling.Model`.
+
+    Raises:
+      InputError: with what it is.
+    """
+    if not (hasattr(model, "experiment") and hasattr(model, "prior")):
+        raise InputError(f"model is a {type(model).__name__}, not a model: give what fdrl_jax.load returns")
+
+
+def require_path(name: str, value: Any, what: str) -> pathlib.Path:
+    """`value` as a path.
+
+    Raises:
+      InputError: it is none; `what` says what it should be the path of.
+    """
+    if not isinstance(value, (str, os.PathLike)) or not isinstance(os.fspath(value), str) or "\0" in os.fspath(value):
+        raise InputError(f"{name} = {value!r} must be the path of {what}")
+    return pathlib.Path(value)
+
+
+def require_bool(name: str, value: Any) -> None:
+    """Refuse what is neither True nor False.
+
+    Raises:
+      InputError: with the argument's name and value.
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        raise InputError(f"{name} = {value!r} must be True or False")
+
+
+def require_number(name: str, value: Any, minimum: float, maximum: float = 3e38, open_minimum: bool = False) -> None:
+    """Refuse what is no finite number in that range.
+
+    Raises:
+      InputError: with the argument's name and value.
+    """
+    good = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not good or not (minimum < value if open_minimum else minimum <= value) or not value <= maximum:
+        bounds = f"{'above' if open_minimum else 'of at least'} {minimum:g} and at most {maximum:g}"
+        raise InputError(f"{name} = {value!r} must be a number {bounds}")
 
 
 def require_integer(name: str, value: Any, minimum: int, maximum: int = 2**31 - 1) -> None:

@@ -145,11 +145,14 @@ class Checkpoints:
 
     def pending(self, step: int) -> list[dict[str, np.ndarray]]:
         """What `save` was given with a step that can be restored."""
+        path = self._folder(step) / MANIFEST_FILE
         try:
-            rows = manifest.read(self._folder(step) / MANIFEST_FILE)["pending"]
-            return [{name: np.asarray(value) for name, value in row.items()} for row in rows]
+            rows = manifest.read(path)["pending"]
+            return [{name: np.asarray(value, np.float64) for name, value in row.items()} for row in rows]
         except FileNotFoundError:  # Of format 1.
             return []
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise InputError(f"{path} has no metrics as 'pending' ({error}): move that step away") from None
 
     def save(self, step: int, state: TrainState, pending: Sequence[Mapping[str, Any]] = (), prune: bool = True) -> None:
         """Start writing `state`, which the caller may donate at once.

@@ -1,12 +1,13 @@
 """The flags of `main.py` and of its modes, and the config file that --config names."""
 
+import math
 import pathlib
 import re
 import sys
 from typing import Any
 
 from absl import flags
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 from fdrl_jax import schema
 from fdrl_jax.types import InputError
@@ -54,6 +55,7 @@ def define_flags(argv: list[str]) -> flags.FlagValues:
         None,
         "sample, export: how many, 64 by default; evaluate; figures: how many to measure, 1000 by default.",
         lower_bound=1,
+        upper_bound=schema.MAX_INT,
         flag_values=fv,
     )
     flags.DEFINE_integer(
@@ -72,11 +74,32 @@ def define_flags(argv: list[str]) -> flags.FlagValues:
         "report, compare: FILE.html; by default report.html in the run's directory, and compare.html here.",
         flag_values=fv,
     )
-    flags.DEFINE_integer("kappa", None, "sample: refinement steps after training's K.", lower_bound=0, flag_values=fv)
-    flags.DEFINE_integer("batch_size", None, "How many samples or images at a time.", lower_bound=1, flag_values=fv)
+    flags.DEFINE_integer(
+        "kappa",
+        None,
+        "sample: refinement steps after training's K.",
+        lower_bound=0,
+        upper_bound=schema.MAX_INT,
+        flag_values=fv,
+    )
+    flags.DEFINE_integer(
+        "batch_size",
+        None,
+        "How many samples or images at a time.",
+        lower_bound=1,
+        upper_bound=schema.MAX_INT,
+        flag_values=fv,
+    )
     flags.DEFINE_string("input", None, "translate: a folder of images of the source domain.", flag_values=fv)
     flags.DEFINE_string("truth", None, "translate: a folder of true translations, by name.", flag_values=fv)
-    flags.DEFINE_integer("every", None, "sample: show the flow, every n-th step.", lower_bound=1, flag_values=fv)
+    flags.DEFINE_integer(
+        "every",
+        None,
+        "sample: show the flow, every n-th step.",
+        lower_bound=1,
+        upper_bound=schema.MAX_INT,
+        flag_values=fv,
+    )
     flags.DEFINE_string("label", None, "sample: a class, some by commas in turn, or all.", flag_values=fv)
     flags.DEFINE_string("classifier", None, "sample: of the classes; a workdir, FILE.pt, FILE.py:FUNC.", flag_values=fv)
     flags.DEFINE_float("scale", None, "sample: phi, the pull to the class; 0.1.", lower_bound=0.0, flag_values=fv)
@@ -85,6 +108,7 @@ def define_flags(argv: list[str]) -> flags.FlagValues:
         None,
         "sample: choose each start from so many prior draws, by its class; 1.",
         lower_bound=1,
+        upper_bound=schema.MAX_INT,
         flag_values=fv,
     )
     flags.DEFINE_string("step", None, "sample, evaluate, export: a checkpoint's number, or best.", flag_values=fv)
@@ -95,7 +119,12 @@ def define_flags(argv: list[str]) -> flags.FlagValues:
     flags.DEFINE_string("samples", None, "evaluate: an .npz or a folder of PNGs, not the model's.", flag_values=fv)
     flags.DEFINE_string("reference", None, "evaluate: mean and covariance (.npz, .pt), not the data's.", flag_values=fv)
     flags.DEFINE_integer(
-        "num_reference", None, "evaluate: how many training images; all by default.", lower_bound=2, flag_values=fv
+        "num_reference",
+        None,
+        "evaluate: how many training images; all by default.",
+        lower_bound=2,
+        upper_bound=schema.MAX_INT,
+        flag_values=fv,
     )
     flags.DEFINE_string(
         "write_reference", None, "evaluate: only write the data's mean and covariance (.npz, .pt).", flag_values=fv
@@ -104,11 +133,20 @@ def define_flags(argv: list[str]) -> flags.FlagValues:
         "features", ["pixels"], "figures: where nearest images are looked for, such as pixels,lite0.", flag_values=fv
     )
     flags.DEFINE_string("weights", None, "evaluate, figures: the feature network's file.", flag_values=fv)
-    flags.DEFINE_integer("replicates", 50, "evaluate: of the bootstrap.", lower_bound=2, flag_values=fv)
+    flags.DEFINE_integer(
+        "replicates", 50, "evaluate: of the bootstrap.", lower_bound=2, upper_bound=schema.MAX_INT, flag_values=fv
+    )
     flags.DEFINE_list(
         "figures", None, "figures: which, such as fig4,fig5; all that the run can have by default.", flag_values=fv
     )
-    flags.DEFINE_integer("rank", None, "export: of the prior, less than exact.", lower_bound=1, flag_values=fv)
+    flags.DEFINE_integer(
+        "rank",
+        None,
+        "export: of the prior, less than exact.",
+        lower_bound=1,
+        upper_bound=schema.MAX_INT,
+        flag_values=fv,
+    )
     flags.DEFINE_string("data_licence", None, "export: for the model card, where it is not known.", flag_values=fv)
     flags.DEFINE_float(
         "flops_rate",
@@ -128,10 +166,20 @@ def define_flags(argv: list[str]) -> flags.FlagValues:
     )
     flags.DEFINE_string("coordinator", None, "train, sample: HOST:PORT of process 0, where not found.", flag_values=fv)
     flags.DEFINE_integer(
-        "num_processes", None, "With --coordinator: how many processes.", lower_bound=1, flag_values=fv
+        "num_processes",
+        None,
+        "With --coordinator: how many processes.",
+        lower_bound=1,
+        upper_bound=schema.MAX_INT,
+        flag_values=fv,
     )
     flags.DEFINE_integer(
-        "process_id", None, "With --coordinator: which of them this is, from 0.", lower_bound=0, flag_values=fv
+        "process_id",
+        None,
+        "With --coordinator: which of them this is, from 0.",
+        lower_bound=0,
+        upper_bound=schema.MAX_INT,
+        flag_values=fv,
     )
     flags.DEFINE_bool("help", False, "Print this.", flag_values=fv)
     return fv
@@ -153,26 +201,75 @@ def parse(argv: list[str]) -> tuple[flags.FlagValues, Any, list[str]]:
             raise InputError(
                 "--config is an experiment without variants: leave out the colon and what follows"
             ) from None
-        hint = "; fields are changed together with --config=FILE, in --mode=train" if "'config." in str(error) else ""
-        raise InputError(one_line(error) + hint) from None
+        raise InputError(_plainer(one_line(error))) from None
     except (AttributeError, KeyError) as error:
         if "get_config" in str(error):
             raise InputError("--config is no experiment: the file defines no get_config()") from None
-        name = re.findall(r"\w+", str(error))[0]
-        raise InputError(f"--config has no field {name!r}: {schema.nearest(name, schema.field_names())}") from None
+        name, known = re.findall(r"\w+", str(error))[0], _field_names(argv)
+        hint = "this file leaves it out, add it there" if name in schema.field_names() else schema.nearest(name, known)
+        raise InputError(f"--config has no field {name!r}: {hint}") from None
     except Exception as error:
-        raise InputError(f"--config cannot be loaded: {one_line(error)}") from None
+        raise InputError(f"{_config_flag(argv)} cannot be loaded: {one_line(error)}: correct the file") from None
     config = fv.config
     try:
+        if isinstance(config, (dict, list, tuple, int, float, str)):
+            kind = type(config).__name__
+            raise InputError(f"get_config() of {_config_flag(argv)} gives a {kind}: let it return a ConfigDict")
         if config is not None:
             config.to_dict()  # A file that could not be loaded is an object that raises on any use.
+    except InputError:
+        raise
     except Exception as error:
         path = pathlib.Path(config_flags.get_config_filename(fv["config"]))
-        reason = one_line(error) if path.exists() else "there is no such file"
+        reason = f"{one_line(error)}: correct the file" if path.exists() else "there is no such file"
+        reason = "it is a folder: name a file in it" if path.is_dir() else reason
         raise InputError(f"--config={path} cannot be loaded: {reason}") from None
+    for name in ("scale", "flops_rate"):
+        value = fv[name].value
+        if value is not None and not math.isfinite(value):
+            raise InputError(f"--{name}={value} must be a finite number")
     if len(rest) > 1 and fv.mode != "compare":
         raise InputError(f"{rest[1]!r} is not a flag: flags are written --name=value")
     return fv, config, rest[1:]
+
+
+# What absl says of a value, and what it means.
+_PLAINER = (
+    (r"invalid literal for int\(\) with base 10: .*", "must be an integer"),
+    (r"could not convert string to float: .*", "must be a number"),
+    (r"\('Non-boolean argument to boolean flag', .*", "must be true or false"),
+    (r"Failed to parse .* as a ConfigDict: .*", "must be a group of fields: change them one by one"),
+)
+
+
+def _plainer(message: str) -> str:
+    for theirs, ours in _PLAINER:
+        message = re.sub(theirs, ours, message)
+    if "'config." in message:
+        return f"{message}; fields are changed together with --config=FILE, in --mode=train"
+    unknown = message.startswith("Unknown command line flag") and "Did you mean" not in message
+    return f"{message}; --help lists them" if unknown else message
+
+
+def _config_flag(argv: list[str]) -> str:
+    """--config as it was given."""
+    flags_given = [arg for arg in argv[1:] if re.match("--?config=", arg)]
+    return flags_given[-1] if flags_given else "--config"
+
+
+def _field_names(argv: list[str]) -> set[str]:
+    """Of the config in --config and its groups; of all that there are where that cannot be loaded by itself."""
+
+    def names(group: Any) -> set[str]:
+        return {n for name, v in group.items() for n in ({name} | (names(v) if isinstance(v, ConfigDict) else set()))}
+
+    alone = [argv[0], _config_flag(argv)]
+    try:
+        fv = define_flags(alone)
+        fv(alone)
+        return names(fv.config)
+    except Exception:
+        return schema.field_names()
 
 
 def one_line(error: Exception) -> str:

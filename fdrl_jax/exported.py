@@ -21,6 +21,7 @@ import numpy as np
 from fdrl_jax import builders, convert, sampling, sharding
 from fdrl_jax.files import atomic
 from fdrl_jax.types import InputError, Params
+from fdrl_jax.untrusted import load_json
 from fdrl_jax.version import __version__
 
 CONFIG_FILE = "config.json"
@@ -88,7 +89,7 @@ def _read_config(path: pathlib.Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"{path} is missing: copy the folder again")
     try:
-        content = json.loads(path.read_text())
+        content = load_json(path)
         version = content["format"]
         if not isinstance(version, int) or version < 1:
             raise ValueError(f"format = {version!r}")
@@ -96,7 +97,7 @@ def _read_config(path: pathlib.Path) -> dict[str, Any]:
         for name, kind in wanted.items() if version == FORMAT else ():
             if type(content[name]) is not kind:
                 raise ValueError(f"{name} = {content[name]!r}")
-    except (ValueError, OSError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, OSError, KeyError, TypeError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise InputError(f"{path} is not the config of an exported model ({reason}): copy the folder again") from None
     if version > FORMAT:

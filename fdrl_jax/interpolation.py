@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from fdrl_jax import rng, steps
-from fdrl_jax.arguments import require_integer, root_key
+from fdrl_jax.arguments import require_integer, require_model, root_key
 from fdrl_jax.priors import Whitened
 from fdrl_jax.sampling import Model
 from fdrl_jax.types import InputError
@@ -37,6 +37,7 @@ def interpolate(
     Raises:
       InputError: the prior is a set of images, with nothing between them; or a count is too small.
     """
+    require_model(model)
     if not isinstance(model.prior, Whitened):
         raise InputError(
             f"interpolation needs a prior with a density, and this run's is {type(model.prior).__name__}: the images "

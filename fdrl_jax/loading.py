@@ -1,10 +1,12 @@
 """From files to a `Model`: a run's directory, an exported one, or a checkpoint of the authors' PyTorch code."""
 
 import pathlib
+import reprlib
 from collections.abc import Mapping
 from typing import Any, Literal
 
 from fdrl_jax import builders, checkpoint, convert, exported, priors, sampling, sharding
+from fdrl_jax.arguments import require_bool, require_integer, require_path
 from fdrl_jax.divergences import DIVERGENCES
 from fdrl_jax.losses import LOSSES
 from fdrl_jax.types import InputError
@@ -52,7 +54,12 @@ def load(
     """
     for_files = {"prior": prior, "loss": loss, "divergence": divergence, "image_size": image_size}
     address = path if isinstance(path, str) and path.startswith(exported.HUB) else None
-    path = pathlib.Path(path)
+    path = require_path("path", path, f"a run's directory, an exported folder or a {'/'.join(_SUFFIXES)} file")
+    require_bool("ema", ema)
+    if step is not None and step != "best":
+        if isinstance(step, str):
+            raise InputError(f"step = {step!r} must be the number of a checkpoint's step, 'best', or None")
+        require_integer("step", step, 0)
     if address is not None or exported.is_exported(path):
         for name, value in {"step": step, **for_files}.items():
             if value is not None:
@@ -72,6 +79,8 @@ def _load_run(workdir: pathlib.Path, step: int | Literal["best"] | None, ema: bo
     config = checkpoint.read_config(workdir) if workdir.is_dir() else None
     if config is None:
         raise InputError(f"{workdir} holds no training run (no {checkpoint.CONFIG_FILE} in it): train one there first")
+    if {"format", "fdrl_jax", "config"} <= config.keys():
+        raise InputError(f"{workdir} is an exported model, and its model.safetensors is missing: copy the folder again")
     try:
         experiment = builders.build(config)
     except InputError as error:
@@ -166,14 +175,19 @@ def _config(
     def number(name: str, default: float) -> float:
         value = theirs.get(name, default)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise InputError(f"{path}: its config has {name} = {value!r}, not a number: is it a checkpoint of FDRL?")
+            # Not all of it: lists within lists within lists can be small in the file and endless in print.
+            shown = reprlib.repr(value)
+            raise InputError(f"{path}: its config has {name} = {shown}, not a number: is it a checkpoint of FDRL?")
+        if not abs(value) <= 3e38:
+            raise InputError(f"{path}: its config has {name} = {value:g}, which is no finite number in float32")
         return value
 
     size, _, channels = network.architecture.event_shape
-    name = _DATASETS.get(str(theirs.get("dataset")), "folder")
+    stated, place = theirs.get("dataset"), theirs.get("data_dir")
+    name = _DATASETS.get(stated, "folder") if isinstance(stated, str) else "folder"
     data = {
         "name": name,
-        "path": str(theirs.get("data_dir") or "data"),
+        "path": place if isinstance(place, str) and place else "data",
         "cache": "data/cache",
         "transform": "",
         "part": "0/1",

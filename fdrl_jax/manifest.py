@@ -13,6 +13,7 @@ step's is {"step", "run", "files", "pending"}: its number, the body of its run's
 step's folder, and the metrics of the steps that are in no line of metrics.jsonl yet.
 """
 
+import contextlib
 import hashlib
 import json
 import pathlib
@@ -21,6 +22,7 @@ from typing import Any
 
 from fdrl_jax.files import atomic
 from fdrl_jax.types import InputError
+from fdrl_jax.untrusted import escapes, load_json
 from fdrl_jax.version import __version__
 
 FORMAT = 2
@@ -55,12 +57,18 @@ def fingerprint(config: Mapping[str, Any]) -> dict[str, Any]:
 def differences(there: Mapping[str, Any], here: Mapping[str, Any], names: Iterable[str] | None = None) -> str:
     """The first three of the `names`, by default all, under which two mappings differ, with both values; "" if none."""
     different = [
-        f"{name} is {there.get(name, 'absent')!r} there and {here.get(name, 'absent')!r} here"
+        f"{name[:100]} is {_shown(there, name)} there and {_shown(here, name)} here"
         for name in sorted(there.keys() | here.keys() if names is None else names)
         if there.get(name) != here.get(name)
     ]
     more = f" (and {len(different) - 3} more)" if len(different) > 3 else ""
     return "; ".join(different[:3]) + more
+
+
+def _shown(fields: Mapping[str, Any], name: str) -> str:
+    """A value in a message, cut where someone made it long."""
+    text = repr(fields.get(name, "absent"))
+    return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 def write(path: pathlib.Path, body: Mapping[str, Any]) -> None:
@@ -79,18 +87,20 @@ def read(path: pathlib.Path) -> dict[str, Any]:
       InputError: it is of a newer format, and says what wrote it.
     """
     try:
-        found = json.loads(path.read_bytes())
+        found = load_json(path)
         content = {name: found[name] for name in ("format", "version", "body")}
         if _digest_of(content) != found["sha256"] or not isinstance(content["body"], dict):
             raise DamagedError("its manifest is damaged")
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(path) from None
-    except (ValueError, TypeError, KeyError, OSError, RecursionError):
+    except (ValueError, TypeError, KeyError, OSError):
         raise DamagedError("its manifest is damaged") from None
+    if type(content["format"]) is not int or content["format"] < 1:
+        raise DamagedError("its manifest is damaged")
     if content["format"] != FORMAT:
         raise InputError(
             f"{path} is of format {content['format']}, and fdrl_jax {__version__} reads formats up to {FORMAT}: use "
-            f"fdrl_jax {content['version']}, which wrote it, or a newer one"
+            f"fdrl_jax {str(content['version'])[:40]}, which wrote it, or a newer one"
         )
     return content["body"]
 
@@ -106,6 +116,8 @@ def digests(folder: pathlib.Path) -> dict[str, str]:
 
 
 def _digest(path: pathlib.Path) -> str:
+    if path.exists() and not path.is_file():  # Of a pipe there would be no end.
+        raise OSError(0, "no regular file", str(path))
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -113,6 +125,8 @@ def _digest(path: pathlib.Path) -> str:
 def fault(folder: pathlib.Path, files: Mapping[str, str]) -> str:
     """What is wrong with the first file of `files` that is not as its digest has it, "" if all are."""
     for name, expected in files.items():
+        if escapes(name):
+            return f"its manifest names {name!r}, which is outside it"
         try:
             if _digest(folder / name) != expected:
                 return f"{name} is not as it was written"
@@ -140,6 +154,16 @@ def write_run(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
     write(workdir / MANIFEST_FILE, {"config": fingerprint(config), "files": files, "older": older})
 
 
+def _is_run(body: Any) -> bool:
+    """Whether it says what the manifest of a run says. A checksum only tells that nothing changed since."""
+    if not isinstance(body, dict) or not all(isinstance(body.get(name), dict) for name in ("config", "files", "older")):
+        return False
+    digests, steps = body["files"].values(), body["older"].values()
+    return all(isinstance(d, str) for d in digests) and all(
+        isinstance(s, list) and all(type(step) is int for step in s) for s in steps
+    )
+
+
 def read_run(workdir: pathlib.Path) -> dict[str, Any] | None:
     """The body of a run's manifest; None where the run is of format 1, or there is none.
 
@@ -150,7 +174,10 @@ def read_run(workdir: pathlib.Path) -> dict[str, Any] | None:
     """
     path, damaged = workdir / MANIFEST_FILE, False
     try:
-        return read(path)
+        run = read(path)
+        if _is_run(run):
+            return run
+        damaged = True
     except FileNotFoundError:
         pass
     except DamagedError:
@@ -158,11 +185,11 @@ def read_run(workdir: pathlib.Path) -> dict[str, Any] | None:
     for folder in (workdir / CHECKPOINTS, workdir / BEST):
         for step in reversed(steps_in(folder)):
             try:
-                run = read(folder / str(step) / MANIFEST_FILE).get("run")
+                copy = read(folder / str(step) / MANIFEST_FILE).get("run")
             except (FileNotFoundError, DamagedError):
                 continue
-            if run is not None:
-                return run
+            if _is_run(copy):
+                return copy
     if damaged:
         raise InputError(f"{path} is damaged: restore it or use a new workdir")
     return None
@@ -171,15 +198,14 @@ def read_run(workdir: pathlib.Path) -> dict[str, Any] | None:
 def complete_run(workdir: pathlib.Path, config: Mapping[str, Any]) -> str:
     """Write the run's manifest again where it is lost or damaged, or was never there; what was done, "" if nothing."""
     run = read_run(workdir)
-    try:
-        read(workdir / MANIFEST_FILE)
-    except (FileNotFoundError, DamagedError):
-        if run is None:
-            write_run(workdir, config)
-            return f"{workdir} is of format 1, without checksums: what it has is taken as it is"
-        write(workdir / MANIFEST_FILE, run)
-        return f"{workdir / MANIFEST_FILE} was lost or damaged: it is restored from a checkpoint"
-    return ""
+    with contextlib.suppress(FileNotFoundError, DamagedError):
+        if _is_run(read(workdir / MANIFEST_FILE)):
+            return ""
+    if run is None:
+        write_run(workdir, config)
+        return f"{workdir} is of format 1, without checksums: what it has is taken as it is"
+    write(workdir / MANIFEST_FILE, run)
+    return f"{workdir / MANIFEST_FILE} was lost or damaged: it is restored from a checkpoint"
 
 
 def check_setup(workdir: pathlib.Path, name: str) -> None:

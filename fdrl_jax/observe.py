@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 
 from fdrl_jax.files import atomic
 from fdrl_jax.pictures import Picture
+from fdrl_jax.untrusted import parse_json
 
 METRICS_FILE = "metrics.jsonl"
 DIAGNOSTICS_FILE = "diagnostics.jsonl"
@@ -103,16 +104,16 @@ class Silent:
 
 
 def _drop_lines_after(path: pathlib.Path, step: int) -> None:
-    """Keep the lines of `path` up to `step`; a last line cut short by a kill goes too."""
+    """Keep the lines of `path` up to `step`; what is no line of a step, such as one cut short by a kill, goes too."""
     if not path.exists():
         return
     kept = []
     for line in path.read_text(errors="replace").splitlines():
         try:
-            if json.loads(line)["step"] > step:
+            if parse_json(line)["step"] > step:
                 break
         except (ValueError, KeyError, TypeError):
-            break
+            continue
         kept.append(line + "\n")
     with atomic(path) as temporary:
         temporary.write_text("".join(kept))

@@ -35,7 +35,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key, UInt8, UInt32
 
 from fdrl_jax import flow, rng, sampling, state, steps
-from fdrl_jax.arguments import root_key
+from fdrl_jax.arguments import require_array, require_finite, require_integer, require_number, root_key
 from fdrl_jax.data import ArrayDataset
 from fdrl_jax.divergences import DIVERGENCES
 from fdrl_jax.losses import LOSSES, PARAMETERISATION
@@ -87,18 +87,31 @@ def refine(
       InputError: an argument is out of range, the divergence cannot be driven by such a ratio, `ratio_fn` does not
         give one value a sample, or the flow diverges.
     """
-    if divergence not in DIVERGENCES:
+    if not isinstance(divergence, str) or divergence not in DIVERGENCES:
         raise InputError(f"divergence = {divergence!r} must be one of {', '.join(DIVERGENCES)}")
-    if not (step_size > 0 and temperature >= 0 and math.isfinite(step_size * temperature)):
-        raise InputError(f"step_size = {step_size} must be above 0, and temperature = {temperature} at least 0")
+    if parameterisation not in ("ratio", "log_ratio"):
+        raise InputError(f"parameterisation = {parameterisation!r} must be one of ratio, log_ratio")
+    require_integer("num_steps", num_steps, 0)
+    require_integer("batch_size", batch_size, 1)
+    require_number("step_size", step_size, 0, open_minimum=True)
+    require_number("temperature", temperature, 0)
+    if not math.isfinite(step_size * temperature):
+        raise InputError(f"step_size = {step_size} times temperature = {temperature} is not finite: use smaller ones")
+    if not callable(ratio_fn):
+        raise InputError(f"ratio_fn is a {type(ratio_fn).__name__}, not a function from samples to r or log r")
+    samples = require_array("samples", samples, "float [n, *event]")
     if not jnp.issubdtype(samples.dtype, jnp.floating) or samples.ndim < 2 or not len(samples):
         raise InputError(f"samples are {samples.dtype} {list(samples.shape)}, not float [n, *event] with n >= 1")
-    if batch_size < 1:
-        raise InputError(f"batch_size = {batch_size} must be at least 1")
-    if not np.isfinite(samples).all():
-        raise InputError("samples are not finite")
+    require_finite("samples", samples)
     example = jax.ShapeDtypeStruct((2, *samples.shape[1:]), jnp.float32)
-    output: Any = jax.eval_shape(ratio_fn, example)
+    try:
+        output: Any = jax.eval_shape(ratio_fn, example)
+    except Exception as error:  # Whatever a user's function raises.
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"ratio_fn cannot take samples {list(example.shape)} ({type(error).__name__}: {reason}): write it in "
+            "jax.numpy, for such samples"
+        ) from error
     if getattr(output, "shape", None) != (2,):
         raise InputError(f"ratio_fn gives {getattr(output, 'shape', type(output).__name__)} for 2 samples, not [2]")
     root, count = root_key(key), len(samples)

@@ -26,6 +26,7 @@ from fdrl_jax import manifest
 from fdrl_jax.files import atomic
 from fdrl_jax.manifest import BEST, CHECKPOINTS, DATA_FILE, PRIOR_FILE
 from fdrl_jax.types import InputError
+from fdrl_jax.untrusted import load_json, open_npz
 
 CONFIG_FILE = "config.json"
 BEST_FILE = "best.json"
@@ -100,10 +101,10 @@ def read_config(workdir: pathlib.Path) -> dict[str, Any] | None:
             raise InputError(f"{workdir} has {CHECKPOINTS}/ but no {CONFIG_FILE}: restore it or use a new workdir")
         return None
     try:
-        config = json.loads(path.read_text())
+        config = load_json(path)
         if not isinstance(config, dict):
             raise ValueError("not a JSON object")
-    except (ValueError, OSError, RecursionError) as error:
+    except (ValueError, OSError) as error:
         raise InputError(f"{path} is damaged ({error}): restore it or use a new workdir") from None
     manifest.check_config(workdir, CONFIG_FILE, config)
     return config
@@ -120,7 +121,7 @@ def read_data_digest(workdir: pathlib.Path) -> str | None:
     if not path.exists():
         return None
     try:
-        return str(json.loads(path.read_text())["digest"])
+        return str(load_json(path)["digest"])
     except (ValueError, OSError, KeyError, TypeError) as error:
         raise InputError(f"{path} is damaged ({error}): restore it or use a new workdir") from None
 
@@ -135,9 +136,9 @@ def read_best(workdir: pathlib.Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        best = json.loads(path.read_text())
+        best = load_json(path)
         return {"step": int(best["step"]), "metric": str(best["metric"]), "value": float(best["value"])}
-    except (ValueError, OSError, KeyError, TypeError) as error:
+    except (ValueError, OSError, KeyError, TypeError, OverflowError) as error:
         raise InputError(f"{path} is damaged ({error}): delete it and {BEST}/, or restore them") from None
 
 
@@ -167,7 +168,8 @@ def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
     if not path.exists():
         raise InputError(f"{path} does not exist: check the path")
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with open_npz(path) as arrays:
             return dict(arrays)
     except Exception as error:  # zipfile, zlib, numpy and the OS each have their own.
-        raise InputError(f"{path} is damaged ({type(error).__name__}): restore it or use a new workdir") from None
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise InputError(f"{path} is damaged ({reason}): restore it or use a new workdir") from None

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Key, UInt32
 from tqdm.auto import tqdm
 
 from fdrl_jax import builders, classifiers, rng, sharding, steps
-from fdrl_jax.arguments import require_integer, root_key
+from fdrl_jax.arguments import require_examples, require_integer, require_model, root_key
 from fdrl_jax.priors import Given, HostGaussian, Prior
 from fdrl_jax.state import create_state
 from fdrl_jax.types import InputError, Params, Particles
@@ -41,14 +41,12 @@ class Model:
         """The density ratio r(x) = q~(x) / p(x).
 
         Args:
-          x: float [batch, *event], images in [-1, 1].
+          x: float [batch, *event], images in [-1, 1]; nested lists will do.
 
         Raises:
-          InputError: x has another shape or dtype.
+          InputError: x has another shape or dtype, or values that are not finite.
         """
-        wanted = self.experiment.event_shape
-        if x.shape[1:] != wanted or not jnp.issubdtype(x.dtype, jnp.floating):
-            raise InputError(f"x is {x.dtype} {list(x.shape)}, not float [batch, {', '.join(map(str, wanted))}]")
+        x = require_examples("x", x, self.experiment.event_shape)
         return steps.ratios(self.experiment.recipe, self.params, jnp.asarray(x))
 
 
@@ -102,7 +100,7 @@ def sample(
       label: the class of all samples, or one for each; None for samples of any.
       classifier: what knows the classes: from `load_classifier`, the path of one, or any function in jax.numpy from
         images in [-1, 1] to logits [batch, classes].
-      scale: phi; with 0 the classifier has no say in the flow.
+      scale: phi, at most 1000; with 0 the classifier has no say in the flow.
       candidates: of so many prior draws, each sample starts from the one that the classifier thinks likeliest of its
         class. Not in the paper, which has 1; 64 gives more samples of the class, and better ones (README), for 64
         passes of the classifier.
@@ -113,14 +111,16 @@ def sample(
     Raises:
       InputError: an argument is out of range, or the scale so large that the flow diverges.
     """
-    # Checked here: a generator would not run before the first batch is asked for.
-    arguments = _arguments(model, key, num_samples, num_steps, batch_size)
+    require_model(model)
+    require_integer("num_samples", num_samples, 1)
     condition = None
     if label is None and classifier is None and (scale, candidates) != (classifiers.DEFAULT_SCALE, 1):
         raise InputError(f"scale = {scale!r} and candidates = {candidates!r} are of a class: give label and classifier")
     if label is not None or classifier is not None:
         shape = model.experiment.event_shape
         condition = classifiers.condition(classifier, label, scale, num_samples, shape, candidates)
+    # Checked here: a generator would not run before the first batch is asked for. Last, as it makes a key.
+    arguments = _arguments(model, key, num_samples, num_steps, batch_size)
     return np.concatenate(list(batches(model, *arguments, progress, condition)))
 
 
@@ -178,8 +178,8 @@ def trajectory(
     Raises:
       InputError: an argument is out of range.
     """
-    root, num_samples, num_steps, batch_size = _arguments(model, key, num_samples, num_steps, batch_size)
     require_integer("every", every, 1)
+    root, num_samples, num_steps, batch_size = _arguments(model, key, num_samples, num_steps, batch_size)
     every = min(every, max(num_steps, 1))
     step_counts = np.array([*range(0, num_steps, every), num_steps])
     bar = tqdm(total=num_samples, desc="sample", disable=_hidden(progress))
@@ -282,6 +282,7 @@ def _arguments(
     model: Model, key: Any, num_samples: Any, num_steps: Any, batch_size: Any
 ) -> tuple[Key[Array, ""], int, int, int]:
     """Check and complete the arguments of `sample`."""
+    require_model(model)
     require_integer("num_samples", num_samples, 1)
     if num_steps is None:
         num_steps = model.experiment.flow_length()

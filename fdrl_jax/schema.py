@@ -39,11 +39,13 @@ class MayBeAbsent:
 MAX_SEED = 2**32 - 1
 
 # Beyond these, int32 counters and float32 arithmetic overflow.
-_MAX_INT = 2**31 - 1
-_MAX_FLOAT = 3e38
+MAX_INT, _MAX_FLOAT = 2**31 - 1, 3e38
+
+# Beyond these a slip of the finger, or a hostile config, would take all memory; and of a value in a message.
+_MAX_SIDE, _MAX_WIDTH, _MAX_BLOCKS, _SHOWN = 4096, 65536, 1000, 200
 
 
-def integer(minimum: int, maximum: int = _MAX_INT) -> Check:
+def integer(minimum: int, maximum: int = MAX_INT) -> Check:
     def check(value: Any) -> str | None:
         if isinstance(value, int) and not isinstance(value, bool) and minimum <= value <= maximum:
             return None
@@ -165,7 +167,7 @@ _IMAGES: Fields = {
     "path": text("a path, such as 'data/cifar10'"),
     "cache": text("a folder for prepared images, such as 'data/cache'"),
     "transform": text("torchvision's steps, such as 'center_crop:140,resize:64', or ''", allow_empty=True),
-    "image_size": integer(1),
+    "image_size": integer(1, _MAX_SIDE),
     "channels": one_of(1, 3),
     "flip": one_of(True, False),
     "dequantize_sigma": number(0),
@@ -176,10 +178,15 @@ _SPLIT: Fields = {"split": text("a split, such as 'train'")}
 # Only images of that class.
 _LABEL: Fields = {"label": MayBeAbsent(integer(0))}
 
-_WIDTHS = sequence(integer(1), "a tuple of layer widths, each at least 1, such as (64, 64)", minimum=1)
-_STAGES = sequence(
-    sequence(integer(1), "", length=3), "a tuple of stages (width, blocks, stride), such as ((24, 1, 1), (48, 1, 2))", 1
-)
+_LAYERS = f"a tuple of layer widths, at most {_MAX_BLOCKS}, each at least 1 and at most {_MAX_WIDTH}, such as (64, 64)"
+_WIDTHS = sequence(integer(1, _MAX_WIDTH), _LAYERS, minimum=1)
+_TABLE = f"a tuple of stages (width, blocks, stride), such as ((24, 1, 1), (48, 1, 2)), at most {_MAX_BLOCKS} blocks"
+_STAGES = sequence(sequence(integer(1, _MAX_WIDTH), "", length=3), _TABLE, minimum=1)
+
+
+def bounded(inner: Check, size: Callable[[Any], int]) -> Check:
+    return lambda value: inner(value) or (None if size(value) <= _MAX_BLOCKS else inner(None))
+
 
 BY_NAME: dict[str, dict[str, Fields]] = {
     "data": {
@@ -212,10 +219,10 @@ BY_NAME: dict[str, dict[str, Fields]] = {
         "normal": {"scale": number(0, open_minimum=True)},
     },
     "model": {
-        "mlp": {"width": _WIDTHS},
+        "mlp": {"width": bounded(_WIDTHS, len)},
         "resnet": {
-            "stem": integer(1),
-            "stages": _STAGES,
+            "stem": integer(1, _MAX_WIDTH),
+            "stages": bounded(_STAGES, lambda stages: sum(stage[1] for stage in stages)),
             "attention": integer(0),
             "spectral_norm": one_of(True, False),
         },
@@ -242,7 +249,7 @@ def check(
     present = [group for group in common if group and (group in config or group not in OPTIONAL_GROUPS)]
     for group in present:
         if not isinstance(config[group], Mapping):
-            raise InputError(f"config.{group} = {config[group]!r} must be a group of fields")
+            raise InputError(f"config.{group} = {shown(config[group])} must be a group of fields")
     _check_fields("", config, common[""])
     for group in present:
         fields, values = common[group], config[group]
@@ -268,11 +275,17 @@ def nearest(name: str, known: set[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(sorted(known))}"
 
 
+def shown(value: Any) -> str:
+    """A value in a message: its repr, cut where it is long. JSON of someone else may hold megabytes."""
+    found = repr(value)
+    return found if len(found) <= _SHOWN else f"{found[:_SHOWN]}..."
+
+
 def _check_names(prefix: str, values: Mapping[str, Any], known: set[str], optional: set[str]) -> None:
     suffix = f" for {prefix}name = {values['name']!r}" if "name" in values else ""
     for name in values:
         if name not in known:
-            raise InputError(f"config.{prefix}{name} is not a field{suffix}: {nearest(name, known)}")
+            raise InputError(f"config.{prefix}{name[:_SHOWN]} is not a field{suffix}: {nearest(name, known)}")
     for name in sorted(known - optional):
         if name not in values:
             raise InputError(f"config.{prefix}{name} is missing{suffix}: add it to the config file")
@@ -284,4 +297,4 @@ def _check_fields(prefix: str, values: Mapping[str, Any], fields: Fields) -> Non
             continue
         wanted = check_field(values[name])
         if wanted is not None:
-            raise InputError(f"config.{prefix}{name} = {values[name]!r} must be {wanted}")
+            raise InputError(f"config.{prefix}{name} = {shown(values[name])} must be {wanted}")

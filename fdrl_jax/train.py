@@ -24,6 +24,7 @@ from fdrl_jax import (
     steps,
     stopping,
 )
+from fdrl_jax.arguments import require_path
 from fdrl_jax.priors import HostGaussian, Prior
 from fdrl_jax.state import TrainState
 from fdrl_jax.types import DivergedError, InputError, StoppedError
@@ -62,7 +63,7 @@ def train(
       StoppedError: `stop` said so.
     """
     experiment = builders.build(config)
-    workdir = pathlib.Path(workdir)
+    workdir = require_path("workdir", workdir, "the run's directory")
     num_steps = experiment.config["train"]["num_steps"]
     batch_size = experiment.config["data"]["batch_size"]
     steps.check_batch("config.data.batch_size", experiment.recipe, batch_size, sharding.mesh())

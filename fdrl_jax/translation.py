@@ -9,12 +9,14 @@ import dataclasses
 import json
 import pathlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, UInt8, UInt32
 
 from fdrl_jax import builders, data, evaluation, pictures, sampling
+from fdrl_jax.arguments import require_array, require_model
 from fdrl_jax.data.transform import ImageError
 from fdrl_jax.files import atomic
 from fdrl_jax.observe import save_picture
@@ -49,7 +51,8 @@ def translate(
 
     Args:
       model: from `loading.load`, trained with `prior.name = 'dataset'`.
-      images: uint8 [n, H, W, C], or float in [-1, 1], of the size and channels that the model was trained on.
+      images: uint8 [n, H, W, C], or float in [-1, 1], of the size and channels that the model was trained on; nested
+        lists of floats will do.
       key, num_steps, batch_size, progress: see `sampling.sample`; by default K + kappa steps.
 
     Returns:
@@ -59,8 +62,8 @@ def translate(
       InputError: the model's prior is no image domain, the images have another shape, dtype or range, or an argument
         is out of range.
     """
-    model = _from(model, images)
-    return sampling.sample(model, key, len(images), num_steps, batch_size, progress)
+    model, count = _from(model, images)
+    return sampling.sample(model, key, count, num_steps, batch_size, progress)
 
 
 def trajectory(
@@ -74,12 +77,13 @@ def trajectory(
     progress: bool = True,
 ) -> tuple[np.ndarray, Float[np.ndarray, "time n h w c"]]:
     """`translate`, keeping the (noisy) input, every `every`-th state and the last: see `sampling.trajectory`."""
-    model = _from(model, images)
-    return sampling.trajectory(model, key, len(images), every, num_steps, batch_size, progress)
+    model, count = _from(model, images)
+    return sampling.trajectory(model, key, count, every, num_steps, batch_size, progress)
 
 
 def _domain(model: Model) -> Empirical:
     """The images that the model flows from."""
+    require_model(model)
     if not isinstance(model.prior, Empirical):
         raise InputError(
             f"this model flows draws of a {type(model.prior).__name__} prior: to translate images, train with "
@@ -88,17 +92,18 @@ def _domain(model: Model) -> Empirical:
     return model.prior
 
 
-def _from(model: Model, images: Images) -> Model:
-    """The model with `images` as its prior."""
+def _from(model: Model, images: Any) -> tuple[Model, int]:
+    """The model with `images` as its prior, and how many they are."""
     noise, shape = _domain(model).noise, model.experiment.event_shape
-    if images.shape[1:] != shape or not len(images):
+    images = require_array("images", images, f"uint8 or float [n, {', '.join(map(str, shape))}]")
+    if images.ndim == 0 or images.shape[1:] != shape or not len(images):
         raise InputError(f"images have shape {list(images.shape)}, not [n, {', '.join(map(str, shape))}] with n >= 1")
     # The comparison is not true for NaN either.
     if images.dtype != np.uint8 and not (
         jnp.issubdtype(images.dtype, jnp.floating) and bool((np.abs(np.asarray(images)) <= 1).all())
     ):
         raise InputError(f"images are {images.dtype}, and not uint8 or float within [-1, 1]: scale them")
-    return dataclasses.replace(model, prior=Given(images, noise))
+    return dataclasses.replace(model, prior=Given(images, noise)), len(images)
 
 
 def fidelity(
@@ -228,5 +233,10 @@ def _partners(model: Model, truth: pathlib.Path, names: Sequence[str]) -> dict[i
     places = {str(pathlib.PurePath(name).with_suffix("")): i for i, name in enumerate(names)}
     found, images = _read_folder(model, truth, "--truth", lambda n: str(pathlib.PurePath(n).with_suffix("")) in places)
     if not found:
-        raise InputError(f"--truth={truth} has no image of the same name as one in --input")
-    return {places[str(pathlib.PurePath(n).with_suffix(""))]: image for n, image in zip(found, images, strict=True)}
+        raise InputError(f"--truth={truth} has no image of the same name as one in --input: give partners their names")
+    stems = [str(pathlib.PurePath(name).with_suffix("")) for name in found]
+    twice, count = collections.Counter(stems).most_common(1)[0]
+    if count > 1:
+        which = " and ".join(name for name, stem in zip(found, stems, strict=True) if stem == twice)
+        raise InputError(f"--truth={truth} has {which}, both partners of one image in --input: keep one of them")
+    return {places[stem]: image for stem, image in zip(stems, images, strict=True)}

@@ -110,20 +110,11 @@ def test_there_is_no_second_flow(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (dict(divergence="cosine"), "divergence = 'cosine' must be one of chi2, kl"),
         (dict(parameterisation="ratio"), "divergence 'kl' cannot be driven by a network that outputs the ratio r"),
-        (dict(step_size=0.0), "step_size = 0.0 must be above 0"),
-        (dict(temperature=-1.0), "temperature = -1.0 at least 0"),
         (dict(temperature=float("nan")), "temperature = nan"),
-        (dict(num_steps=-1), "num_steps = -1"),
-        (dict(batch_size=0), "batch_size = 0"),
         (dict(samples=np.zeros((0, 2), np.float32)), "with n >= 1"),
-        (dict(samples=np.full((3, 2), np.nan, np.float32)), "samples are not finite"),
-        (dict(ratio_fn=lambda z: z), r"ratio_fn gives \(2, 2\) for 2 samples, not \[2\]"),
         (dict(ratio_fn=lambda z: z.sum()), r"ratio_fn gives \(\) for 2 samples"),
         (dict(ratio_fn=lambda z: -1e30 * z.sum(axis=1), step_size=1e30), "the flow diverged: use a smaller step_size"),
-        (dict(samples=np.zeros((3, 2), int)), r"int64 \[3, 2\], not float"),
-        (dict(key=-1), "key = -1"),
     ],
 )
 def test_bad_arguments(arguments, message):

@@ -15,7 +15,7 @@ import pytest
 from opcodes import DISTRIBUTION, DISTRIBUTION_NAME, body, storage, tensor, write_zip
 
 from fdrl_jax import convert
-from fdrl_jax.convert.pickles import Instance
+from fdrl_jax.pickles import Instance
 from fdrl_jax.types import InputError
 
 FILES = pathlib.Path(__file__).parent / "data" / "torch_files"

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import pathlib
 
 import jax
 import numpy as np
@@ -109,20 +108,6 @@ def test_the_trajectory_goes_from_input_to_output(fashion):
     assert steps.tolist() == [0, 3, 6, 7]
     np.testing.assert_allclose(states[0], translate(fashion, images, 0, num_steps=0), atol=1e-6)
     np.testing.assert_allclose(states[-1], translate(fashion, images, 0, num_steps=7), atol=2e-5)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda x: x[:, :27], r"shape \[2, 27, 28, 1\], not \[n, 28, 28, 1\]"),
-        (lambda x: x[:0], r"with n >= 1"),
-        (lambda x: x.astype(np.float32), "float32, and not uint8 or float within"),
-        (lambda x: x.astype(np.float32) * np.nan, "float32, and not uint8 or float within"),
-    ],
-)
-def test_bad_images(fashion, change, message):
-    with pytest.raises(InputError, match=message):
-        translate(fashion, change(some_images(fashion, 2)), 0)
 
 
 def test_a_model_with_another_prior_is_refused(tmp_path):
@@ -341,28 +326,3 @@ def test_nothing_is_overwritten(emoji, tmp_path, capsys):
     assert "new-sheet.png is there already" in capsys.readouterr().err
     assert {p.read_text() for p in (tmp_path / "out" / "mine", tmp_path / "new-sheet.png")} == {"keep"}
     assert not (tmp_path / "new").exists()
-
-
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        ([], "--input is missing"),
-        (["--input=IN"], "--out is missing"),
-        (["--input=MISSING", "--out=OUT"], "MISSING cannot be read (No such file or directory): --input must be"),
-        (["--input=TWICE", "--out=OUT"], "2 images in --input=TWICE would become a.png: rename them"),
-        (["--input=DAMAGED", "--out=OUT"], "--input: DAMAGED/a.png is damaged"),
-        (["--input=IN", "--out=OUT", "--truth=MISSING"], "--truth=MISSING does not exist"),
-        (["--input=IN", "--out=OUT", "--truth=TWICE"], "--truth=TWICE has no image of the same name"),
-    ],
-)
-def test_bad_flags_are_said(emoji, tmp_path, monkeypatch, capsys, flags, message):
-    monkeypatch.chdir(tmp_path)
-    picture = real_files.encoded(np.zeros((64, 64, 3), np.uint8), "PNG")
-    real_files.write_files(pathlib.Path("IN"), {"x.png": picture, "y.png": picture})
-    real_files.write_files(pathlib.Path("TWICE"), {"a.png": picture, "a.webp": picture, "a0.png": picture})
-    real_files.write_files(pathlib.Path("DAMAGED"), {"a.png": picture[:60]})
-    assert run(f"--workdir={emoji / 'run'}", *flags) == 2
-    error = capsys.readouterr().err
-    assert message in error
-    assert error.count("\n") == 1
-    assert not pathlib.Path("OUT").exists()

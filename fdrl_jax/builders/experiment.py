@@ -47,14 +47,23 @@ class Experiment:
 
 
 def normalise(config: schema.Config) -> dict[str, Any]:
-    """A ConfigDict, or what JSON made of one, as nested dicts with tuples for sequences."""
+    """A ConfigDict, or what JSON made of one, as nested dicts with tuples for sequences.
+
+    Raises:
+      InputError: it is something else, or nested without end.
+    """
+    if not hasattr(config, "items"):
+        raise InputError(f"config is a {type(config).__name__}, not a ConfigDict or nested dicts: see configs/")
 
     def convert(value: Any) -> Any:
         if hasattr(value, "items"):
             return {str(name): convert(v) for name, v in value.items()}
         return tuple(map(convert, value)) if isinstance(value, (list, tuple)) else value
 
-    return convert(config)
+    try:
+        return convert(config)
+    except RecursionError:
+        raise InputError("config is nested too deeply: its groups have fields, and no groups in them") from None
 
 
 def build(config: schema.Config) -> Experiment:

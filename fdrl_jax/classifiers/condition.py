@@ -17,6 +17,9 @@ AnyClassifier: TypeAlias = Classifier | Callable[..., Any] | str | pathlib.Path
 
 DEFAULT_SCALE = 0.1
 
+# Bayes' rule has 1 (Eq. 31) and the paper takes a tenth; far beyond, a flow saturates every pixel without a word.
+MAX_SCALE = 1000.0
+
 # A pass of the classifier each: more would be a slip of the finger.
 MAX_CANDIDATES = 2**16
 
@@ -34,22 +37,24 @@ def condition(
     Args:
       classifier: of such images; see `sampling.sample`.
       label: the class of all samples, or a sequence with one for each.
-      scale: phi, at least 0.
+      scale: phi, 0 to `MAX_SCALE`.
       num_samples: how many samples there will be.
       event_shape: of one of them.
       candidates: prior draws to choose each sample's start from; see `Condition.start`.
 
     Raises:
       InputError: label or classifier is missing, the classifier does not take the samples, a label is none of its
-        classes, there are not as many labels as samples, the scale is no number of at least 0, or the candidates are
+        classes, there are not as many labels as samples, the scale is no number in its range, or the candidates are
         no integer of at least 1.
     """
     if label is None or classifier is None:
         given, missing = ("classifier", "label") if label is None else ("label", "classifier")
         raise InputError(f"{given} is given without {missing}: class-conditional sampling takes both")
-    # Float32 holds it.
-    if isinstance(scale, bool) or not isinstance(scale, numbers.Real) or not 0 <= float(scale) <= 3e38:
-        raise InputError(f"scale = {scale!r} must be a finite number of at least 0; the paper's is {DEFAULT_SCALE}")
+    if isinstance(scale, bool) or not isinstance(scale, numbers.Real) or not 0 <= float(scale) <= MAX_SCALE:
+        raise InputError(
+            f"scale = {scale!r} must be a number of at least 0 and at most {MAX_SCALE:g}; the paper's is "
+            f"{DEFAULT_SCALE}"
+        )
     require_integer("candidates", candidates, 1, MAX_CANDIDATES)
     if isinstance(classifier, (str, pathlib.Path)):
         classifier = load_classifier(classifier)

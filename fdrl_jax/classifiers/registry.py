@@ -2,6 +2,7 @@
 
 import pathlib
 
+from fdrl_jax.arguments import require_path
 from fdrl_jax.classifiers import robust_resnet50, trained
 from fdrl_jax.classifiers.base import Classifier, of_function
 from fdrl_jax.features.registry import function_of_file
@@ -22,11 +23,11 @@ def load_classifier(path: str | pathlib.Path) -> Classifier:
     Raises:
       InputError: it is none of these, or damaged.
     """
+    path = require_path("classifier", path, "a workdir of --mode=train_classifier, or FILE.pt, or FILE.py:FUNCTION")
     name = str(path)
     if ".py:" in name:
         function, _, _ = function_of_file(name, "classifier")
         return of_function(function, name)
-    path = pathlib.Path(path)
     if path.suffix in (".pt", ".pth", ".safetensors") and not path.is_dir():
         return robust_resnet50.load(path)
     if not path.is_dir():

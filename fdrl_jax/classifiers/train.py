@@ -24,6 +24,7 @@ from fdrl_jax.classifiers.base import Classifier, Logits
 from fdrl_jax.observe import METRICS_FILE
 from fdrl_jax.pixels import to_float
 from fdrl_jax.types import DivergedError, InputError, Params, Particles
+from fdrl_jax.untrusted import load_json
 
 # Of the attack that accuracy is reported under: longer than the one in training.
 REPORT_STEPS = 20
@@ -171,10 +172,12 @@ def train_classifier(config: Any, workdir: str | pathlib.Path, progress: bool = 
     config, workdir = trained.normalise(config), pathlib.Path(workdir)
     if _is_done(config, workdir):
         print(f"{workdir} holds that classifier already: nothing to do")
-        return json.loads((workdir / trained.ACCURACY_FILE).read_text())
+        return load_json(workdir / trained.ACCURACY_FILE)
     images, labels = builders.labelled(config["data"], progress=progress)
     held_out, held_out_labels = builders.labelled(config["data"], held_out=True, progress=progress)
-    classes = config["model"]["classes"]
+    size, classes = config["data"]["batch_size"], config["model"]["classes"]
+    if size > len(images):
+        raise InputError(f"config.data.batch_size = {size} is more than the {len(images)} examples: use a smaller one")
     if labels.max() >= classes:
         raise InputError(f"config.model.classes = {classes}, and there are labels up to {labels.max()}: raise it")
     workdir.mkdir(parents=True, exist_ok=True)
@@ -204,8 +207,8 @@ def _is_done(config: dict[str, Any], workdir: pathlib.Path) -> bool:
     if not file.exists():
         return False
     try:
-        stored = builders.normalise(json.loads(file.read_text()))
-    except ValueError as error:
+        stored = builders.normalise(load_json(file))
+    except (ValueError, AttributeError) as error:
         raise InputError(f"{file} is damaged ({error}): use a new workdir") from None
     if _without_places(stored) != _without_places(config):
         raise InputError(f"--workdir={workdir} belongs to another experiment: use a new workdir, or that config")

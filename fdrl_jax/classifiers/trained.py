@@ -19,6 +19,7 @@ from fdrl_jax.checkpoint import CONFIG_FILE, read_arrays
 from fdrl_jax.classifiers.base import Classifier
 from fdrl_jax.files import atomic
 from fdrl_jax.types import InputError, Params
+from fdrl_jax.untrusted import load_json
 
 WEIGHTS_FILE = "classifier.npz"
 ACCURACY_FILE = "accuracy.json"
@@ -35,9 +36,9 @@ BY_NAME: dict[str, dict[str, schema.Fields]] = {
     "data": {name: fields for name, fields in schema.BY_NAME["data"].items() if "image_size" in fields},
     "model": {
         "cnn": {
-            "stem": schema.integer(1),
+            "stem": schema.BY_NAME["model"]["resnet"]["stem"],
             "stages": schema.BY_NAME["model"]["resnet"]["stages"],
-            "classes": schema.integer(2),
+            "classes": schema.integer(2, 65536),
         }
     },
 }
@@ -89,7 +90,7 @@ def load(workdir: pathlib.Path) -> Classifier:
             "--mode=train_classifier --config=configs/classifier.py"
         )
     try:
-        config = normalise(json.loads((workdir / CONFIG_FILE).read_text()))
+        config = normalise(load_json(workdir / CONFIG_FILE))
     except (OSError, ValueError) as error:
         raise InputError(f"{workdir / CONFIG_FILE} cannot be used ({error}): restore it") from None
     module = network(config)

@@ -15,5 +15,5 @@ from fdrl_jax.convert.safetensors_file import save_safetensors as save_safetenso
 from fdrl_jax.convert.safetensors_file import write_safetensors as write_safetensors
 from fdrl_jax.convert.state_dict import from_torch_state_dict as from_torch_state_dict
 from fdrl_jax.convert.state_dict import to_torch_state_dict as to_torch_state_dict
-from fdrl_jax.convert.torch_file import numpy_array as numpy_array
 from fdrl_jax.convert.torch_file import read_torch_file as read_torch_file
+from fdrl_jax.pickles import numpy_array as numpy_array

@@ -8,10 +8,10 @@ import numpy as np
 from jaxtyping import Float
 
 from fdrl_jax.convert.network import Network
-from fdrl_jax.convert.pickles import Instance
 from fdrl_jax.convert.safetensors_file import load_safetensors
 from fdrl_jax.convert.state_dict import from_torch_state_dict
 from fdrl_jax.convert.torch_file import read_torch_file
+from fdrl_jax.pickles import Instance
 from fdrl_jax.types import InputError
 
 _DISTRIBUTION = "torch.distributions.multivariate_normal.MultivariateNormal"

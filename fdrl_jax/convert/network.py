@@ -77,7 +77,7 @@ class Network:
           InputError: they have another shape.
         """
         shape = self.architecture.event_shape
-        if x.shape[1:] != shape:
-            raise InputError(f"x has shape {list(x.shape)}, not [batch, {', '.join(map(str, shape))}]")
+        if np.shape(x)[1:] != shape:
+            raise InputError(f"x has shape {list(np.shape(x))}, not [batch, {', '.join(map(str, shape))}]")
         estimator = self.estimator("ratio")
         return estimator.apply(estimator.effective(self.params, self.spectral), jnp.asarray(x, jnp.float32))

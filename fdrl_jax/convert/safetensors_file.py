@@ -15,10 +15,14 @@ from fdrl_jax.convert.network import Architecture, Network
 from fdrl_jax.convert.state_dict import from_torch_state_dict, to_torch_state_dict
 from fdrl_jax.files import atomic
 from fdrl_jax.types import InputError
+from fdrl_jax.untrusted import parse_json
 
 # The key of a JSON object in the file's metadata: the architecture, which names and shapes alone do not always tell,
 # and a digest, because the format itself notices no change in its numbers.
 _METADATA = "fdrl_jax"
+
+# A network larger than that is damage, or worse.
+_MAX_NUMBER, _MAX_BLOCKS = 2**16, 1000
 
 # What a file begins with where Git LFS keeps the content elsewhere.
 _POINTER = b"version https://git-lfs"
@@ -58,6 +62,7 @@ def load_safetensors(path: str | pathlib.Path, image_size: int | None = None) ->
             stages = tuple(models.Stage(*stage) for stage in description.pop("stages"))
             event_shape = tuple(description.pop("event_shape"))
             architecture = Architecture(stages=stages, event_shape=event_shape, **description)
+            _check_architecture(architecture)
     except (TypeError, ValueError, KeyError) as error:
         raise _damaged(path, error) from None
     try:
@@ -110,12 +115,25 @@ def _read(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             metadata = opened.metadata() or {}
         if _METADATA not in metadata:
             return arrays, {}
-        description = json.loads(metadata[_METADATA])
+        description = parse_json(metadata[_METADATA])
         if not isinstance(description, dict) or description.pop("sha256", None) != _digest(arrays):
             raise ValueError("its numbers are not those that were written")
     except Exception as error:  # safetensors, json and numpy each have their own.
         raise _damaged(path, error) from None
     return arrays, description
+
+
+def _check_architecture(table: Architecture) -> None:
+    """Refuse what no network is: its layers would be listed before they are compared with the file's.
+
+    Raises:
+      ValueError: it is none.
+    """
+    numbers = [table.stem, table.attention + 1, *table.event_shape, *(n for stage in table.stages for n in stage)]
+    if not all(type(n) is int and 1 <= n <= _MAX_NUMBER for n in numbers) or len(table.event_shape) != 3:
+        raise ValueError("its architecture is not of small numbers")
+    if sum(stage.blocks for stage in table.stages) > _MAX_BLOCKS or not isinstance(table.spectral_norm, bool):
+        raise ValueError("its architecture is not one of a network")
 
 
 def _damaged(path: str | pathlib.Path, error: Exception) -> InputError:

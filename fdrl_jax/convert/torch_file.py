@@ -8,7 +8,6 @@ import functools
 import io
 import math
 import pathlib
-import re
 import struct
 import zipfile
 from collections.abc import Callable, Collection
@@ -17,7 +16,8 @@ from typing import Any, NamedTuple
 import ml_dtypes
 import numpy as np
 
-from fdrl_jax.convert import pickles
+from fdrl_jax import pickles
+from fdrl_jax.pickles import MAX_RANK, encode_latin1, is_size, numpy_arrays, numpy_dtype
 from fdrl_jax.types import InputError
 
 _DTYPES: dict[str, np.dtype] = {
@@ -37,9 +37,6 @@ _DTYPE_NAMES = (
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
-
-# Of an array in numpy.
-_MAX_RANK = 64
 
 
 class _Storage(NamedTuple):
@@ -155,7 +152,7 @@ def _read_legacy(data: bytes, table: pickles.Table) -> Any:
 def _identify(identifier: Any) -> tuple[np.dtype, str, int]:
     """Dtype, key and length of the storage that a persistent id names."""
     kind, storage_type, key, _, count, *view = identifier
-    good = kind == "storage" and type(storage_type) is pickles.Global and type(key) is str and _is_size(count)
+    good = kind == "storage" and type(storage_type) is pickles.Global and type(key) is str and is_size(count)
     if not good or storage_type.name not in _DTYPES or any(x is not None for x in view):
         raise ValueError("an unknown persistent id")
     return _DTYPES[storage_type.name], key, count
@@ -164,7 +161,7 @@ def _identify(identifier: Any) -> tuple[np.dtype, str, int]:
 def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> np.ndarray:
     """A view of a storage, which never reaches beyond it."""
     numbers = storage.numbers if type(storage) is _Storage else None
-    if numbers is None or not len(size) == len(stride) <= _MAX_RANK or not all(map(_is_size, (offset, *size, *stride))):
+    if numbers is None or not len(size) == len(stride) <= MAX_RANK or not all(map(is_size, (offset, *size, *stride))):
         raise ValueError("a tensor that is not described as one")
     count = math.prod(size)
     if count == 0:
@@ -174,10 +171,6 @@ def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> np.nd
         raise ValueError(f"a tensor of shape {list(size)} reaches beyond its {len(numbers)} numbers")
     strides = [s * numbers.itemsize for s in stride]
     return np.lib.stride_tricks.as_strided(numbers[offset:], size, strides, writeable=False)
-
-
-def _is_size(value: Any) -> bool:
-    return type(value) is int and 0 <= value < 2**62
 
 
 def _parameter(data: Any, *_: Any) -> Any:
@@ -192,21 +185,15 @@ def _plain_dict(*args: Any) -> dict[Any, Any]:
 
 
 def _size(sizes: Any) -> tuple[int, ...]:
-    if type(sizes) is not tuple or not all(map(_is_size, sizes)):
+    if type(sizes) is not tuple or not all(map(is_size, sizes)):
         raise ValueError("a torch.Size that is not made of sizes")
     return sizes
 
 
 def _device(kind: Any, index: Any = None) -> str:
-    if kind not in ("cpu", "cuda", "mps", "meta") or not (index is None or _is_size(index)):
+    if kind not in ("cpu", "cuda", "mps", "meta") or not (index is None or is_size(index)):
         raise ValueError("an unknown torch.device")
     return kind if index is None else f"{kind}:{index}"
-
-
-def _numpy_dtype(code: Any, *_: Any) -> np.dtype:
-    if type(code) is not str or not re.fullmatch("b1|[iu][1248]|f[248]", code):
-        raise ValueError("a numpy dtype that is not of numbers")
-    return np.dtype(code)
 
 
 def _numpy_scalar(dtype: Any, data: Any) -> Any:
@@ -215,46 +202,10 @@ def _numpy_scalar(dtype: Any, data: Any) -> Any:
     return np.frombuffer(data, dtype)[0].item()
 
 
-def _encode(text: Any, encoding: Any, limit: int = 16) -> bytes:
-    # How pickles of protocol 2 spell bytes; here, those of a number.
-    if type(text) is not str or len(text) > limit or encoding != "latin1":
-        raise ValueError("bytes that are not described as such")
-    return text.encode("latin1")
-
-
-def numpy_array(value: Any) -> np.ndarray:
-    """The array of numbers that a tensor or an instance of "numpy.ndarray" in a file stands for; read-only.
-
-    Raises:
-      ValueError: it is none, or is not well formed.
-    """
-    if isinstance(value, np.ndarray):
-        return value
-    state = value.attributes.get("state") if isinstance(value, pickles.Instance) else None
-    if type(state) is not tuple or len(state) != 5:
-        raise ValueError("a numpy array that is not described as one")
-    _, shape, dtype, by_columns, data = state
-    good = type(shape) is tuple and len(shape) <= _MAX_RANK and all(map(_is_size, shape))
-    if not good or not isinstance(dtype, np.dtype) or type(data) is not bytes:
-        raise ValueError("a numpy array that is not described as one")
-    if len(data) != math.prod(shape) * dtype.itemsize:
-        raise ValueError(f"a numpy array of shape {list(shape)} has {len(data)} bytes")
-    return np.frombuffer(data, dtype).reshape(shape, order="F" if by_columns else "C")
-
-
-def _numpy_arrays() -> pickles.Table:
-    """What a file refers to that has numpy's arrays in its pickle."""
-    # Each text once: many arrays of one text must not take more memory than the file has.
-    encode = functools.cache(lambda text, encoding: _encode(text, encoding, limit=2**31))
-    empty = lambda *_: pickles.Instance("numpy.ndarray", {})  # noqa: E731
-    names = ("numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct")
-    return {**dict.fromkeys(names, empty), "_codecs.encode": encode}
-
-
 # Names are enough for the rest: see `pickles.OPAQUE`. Code is text in a pickle, of any length, and is dropped.
 _OPAQUE: dict[str, Callable[..., Any] | pickles.Global | str] = {
     pickles.OPAQUE: "",
-    "_codecs.encode": lambda text, encoding: text if len(text) > 16 else _encode(text, encoding),
+    "_codecs.encode": lambda text, encoding: text if len(text) > 16 else encode_latin1(text, encoding),
 }
 
 _TENSORS = ("torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_parameter")
@@ -273,12 +224,12 @@ def _table(classes: Collection[str]) -> dict[str, Callable[..., Any] | pickles.G
         "torch._utils._rebuild_parameter": _parameter,
         "torch.Size": _size,
         "torch.device": _device,
-        "numpy.dtype": _numpy_dtype,
+        "numpy.dtype": numpy_dtype,
         "numpy.core.multiarray.scalar": _numpy_scalar,
         "numpy._core.multiarray.scalar": _numpy_scalar,
-        "_codecs.encode": _encode,
+        "_codecs.encode": encode_latin1,
         **{name: pickles.Global(name) for name in _DTYPES},
         **{f"torch.{name}": f"torch.{name}" for name in _DTYPE_NAMES},
         **{name: instance(name) for name in classes},
-        **(_numpy_arrays() if "numpy.ndarray" in classes else {}),
+        **(numpy_arrays() if "numpy.ndarray" in classes else {}),
     }

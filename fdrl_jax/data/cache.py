@@ -31,6 +31,7 @@ from fdrl_jax.data.readers import Reader
 from fdrl_jax.data.transform import Transform
 from fdrl_jax.files import atomic
 from fdrl_jax.types import InputError
+from fdrl_jax.untrusted import load_json
 
 Images = UInt8[np.ndarray, "n h w c"]
 
@@ -120,17 +121,22 @@ def load(source: Source, root: pathlib.Path) -> Cached | None:
     if not folder.is_dir():
         return None
     try:
-        meta = json.loads((folder / META).read_text())
+        meta = load_json(folder / META)
         if meta["fingerprint"] != source.fingerprint() or (meta["skipped"] and source.on_error == "stop"):
             return None
         shape = tuple(meta["shape"])
+        if shape[1:] != source.image_shape or type(shape[0]) is not int or shape[0] < 1:
+            raise ValueError(f"{META} has images of another shape than {list(source.image_shape)}")
         size = (folder / IMAGES).stat().st_size
         if size != np.prod(shape):
             raise ValueError(f"{IMAGES} has {size} bytes, not {np.prod(shape)}")
         images = np.memmap(folder / IMAGES, np.uint8, "r", shape=shape)
-        labels = np.load(folder / LABELS, allow_pickle=False) if meta["labels"] else None
-        return Cached(images, labels, tuple(meta["skipped"]), meta["digest"])
-    except (ValueError, KeyError, TypeError, OSError) as error:
+        labels = np.load(folder / LABELS, mmap_mode="r", allow_pickle=False) if meta["labels"] else None
+        if labels is not None and (labels.shape != shape[:1] or labels.dtype != np.int64):
+            raise ValueError(f"{LABELS} has {labels.dtype} {list(labels.shape)}")
+        labels = None if labels is None else np.array(labels)
+        return Cached(images, labels, tuple(map(str, meta["skipped"])), str(meta["digest"]))
+    except (ValueError, KeyError, TypeError, IndexError, OSError, EOFError, SyntaxError) as error:
         raise InputError(f"the image cache {folder} is damaged ({error}): remove that folder") from None
 
 
@@ -212,10 +218,12 @@ def _make(source: Source, root: pathlib.Path, progress: bool, workers: int) -> N
 def _resume(part: pathlib.Path, fingerprint: str, on_error: str) -> dict[str, Any]:
     """How far an interrupted preparation of the same files came; a fresh start for any other."""
     try:
-        state = json.loads((part / PROGRESS).read_text())
-        if state["fingerprint"] == fingerprint and not (state["skipped"] and on_error == "stop"):
+        state = load_json(part / PROGRESS)
+        whole = all(type(state[name]) is int and state[name] >= 0 for name in ("read", "written"))
+        whole = whole and isinstance(state["skipped"], list) and all(type(i) is int for i in state["skipped"])
+        if whole and state["fingerprint"] == fingerprint and not (state["skipped"] and on_error == "stop"):
             return state
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         pass
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)

@@ -60,7 +60,8 @@ class _Step(NamedTuple):
 class Transform:
     """`transform(image)` is uint8 [image_size, image_size, channels].
 
-    First an image is made upright (EXIF), composited on white where it has transparency, and brought to grey or RGB.
+    First an image is made upright (EXIF), composited on white where it has transparency, and brought to grey or RGB (a
+    WebP, which has no grey mode, to grey where that is wanted and its channels are equal).
     Then the steps of `spec`, torchvision's as text, separated by commas:
 
       resize:64         the shorter side to 64, keeping the aspect ratio
@@ -108,7 +109,10 @@ class Transform:
             if not self.steps and image.shape == (self.image_size, self.image_size, self.channels):
                 return image
             image = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
+        may_be_grey = self.channels == 1 and getattr(image, "format", None) == "WEBP"
         image = _grey_or_rgb(_upright(image))
+        if may_be_grey and len({band.tobytes() for band in image.split()}) == 1:
+            image = image.getchannel(0)  # WebP has no grey mode: a grey picture comes back with three equal channels.
         for step in self.steps:
             image = _APPLY[step.name](image, step)
         channels = len(image.getbands())

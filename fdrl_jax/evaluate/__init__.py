@@ -6,6 +6,7 @@ WORKDIR/reference/, with a fingerprint of the images and the protocol.
 """
 
 import datetime
+import os
 import pathlib
 import platform
 import time
@@ -17,6 +18,7 @@ import numpy as np
 
 from fdrl_jax import builders, evaluation, features
 from fdrl_jax.evaluate.measure import measure
+from fdrl_jax.evaluate.results import LEAST
 from fdrl_jax.evaluate.results import RESULTS_FILE as RESULTS_FILE
 from fdrl_jax.evaluate.results import Metric as Metric
 from fdrl_jax.evaluate.results import Result as Result
@@ -24,7 +26,6 @@ from fdrl_jax.evaluate.results import parse as parse
 from fdrl_jax.evaluate.results import write_results as write_results
 from fdrl_jax.evaluate.sets import REFERENCE_FOLDER as REFERENCE_FOLDER
 from fdrl_jax.evaluate.sets import chunks, read_samples, reference_set, to_vectors
-from fdrl_jax.features import Features
 from fdrl_jax.sampling import Model, batches
 from fdrl_jax.types import InputError
 from fdrl_jax.version import __version__
@@ -70,9 +71,12 @@ def evaluate(
       InputError: an argument is out of range, a file is missing or broken, or a kept reference is of other images or
         another protocol.
     """
+    _check(model, metrics, reference)
     spaces = {m.features: features.get(m.features, weights) for m in metrics}
-    _check(model, metrics, spaces, reference)
     num_steps = model.experiment.flow_length() if num_steps is None else num_steps
+    for metric in metrics if samples is None else ():
+        if num_samples < LEAST[metric.metric]:
+            raise InputError(f"num_samples = {num_samples} must be at least {LEAST[metric.metric]} for {metric.metric}")
     if samples is None:
         source, drawn = "the model's", batches(model, seed, num_samples, num_steps, batch_size, progress)
     else:
@@ -136,6 +140,10 @@ def write_reference(
     """
     if path.exists():
         raise InputError(f"{path} is there already: name another file")
+    if path.suffix not in (".npz", ".pt"):
+        raise InputError(f"{path}: statistics are .npz files of pytorch-fid or .pt files of torch-fidelity")
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise InputError(f"--write_reference={path} cannot be written: check {path.parent}")
     space = features.get(metric.features, weights)
     reference = reference_set(model, space, None, 0, num_reference, 0, cache)
     assert reference.vectors is not None
@@ -152,11 +160,9 @@ def _provenance() -> dict[str, Any]:
     }
 
 
-def _check(
-    model: Model, metrics: Sequence[Metric], spaces: dict[str, Features], reference: pathlib.Path | None
-) -> None:
+def _check(model: Model, metrics: Sequence[Metric], reference: pathlib.Path | None) -> None:
     if not model.experiment.is_image:
-        for name in spaces:
+        for name in (metric.features for metric in metrics):
             if name != "pixels":
                 raise InputError(f"--metrics in the features {name!r} are of images, and this run makes points")
     if reference is not None:

@@ -14,6 +14,9 @@ RESULTS_FILE = "evaluation.jsonl"
 NEIGHBOURS = {"precision_recall": 3, "density_coverage": 5}
 METRICS = ("frechet", "kid", *NEIGHBOURS, "sliced_wasserstein")
 
+# How many samples each takes: a covariance two, a neighbour beyond the k-th.
+LEAST = {"frechet": 2, "kid": 4, "sliced_wasserstein": 1, **{name: k + 1 for name, k in NEIGHBOURS.items()}}
+
 # Names of the field for METRIC@FEATURES. FID is Inception's by either protocol; nothing else is called so.
 SHORT_NAMES = {
     "fid": "frechet@inception",

@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from fdrl_jax import builders, data, features, schema
 from fdrl_jax.checkpoint import read_arrays
+from fdrl_jax.data.transform import ImageError
 from fdrl_jax.features import Features
 from fdrl_jax.files import atomic
 from fdrl_jax.pixels import to_float, to_uint8
@@ -71,11 +72,23 @@ def _from_file(path: pathlib.Path) -> np.ndarray:
 
 
 def _from_folder(path: pathlib.Path) -> np.ndarray:
-    files = [file for file in path.rglob("*") if file.suffix.lower() in (".jpg", ".jpeg")]
-    if files:
-        raise InputError(f"--samples={path} has JPEG files ({files[0].name}), which changed the pixels: use PNG or npz")
-    reader = data.readers.folder(path)
-    images = [np.asarray(reader.read(i)) for i in range(len(reader))]
+    for kind, suffixes in (("JPEG", (".jpg", ".jpeg")), ("WebP", (".webp",))):
+        files = [file for file in path.rglob("*") if file.suffix.lower() in suffixes]
+        if files:
+            raise InputError(
+                f"--samples={path} has {kind} files ({files[0].name}), which may have changed the pixels: use PNG or "
+                "npz"
+            )
+    try:
+        reader = data.readers.folder(path)
+    except InputError as error:
+        raise InputError(f"--samples: {error}".replace("config.data.path", "--samples")) from None
+    images = []
+    for i in range(len(reader)):
+        try:
+            images.append(np.asarray(reader.read(i)))
+        except ImageError as error:
+            raise InputError(f"--samples: {reader.name(i)} {error}") from None
     if len({image.shape for image in images}) != 1:
         raise InputError(f"--samples={path} has images of different sizes: they must be the model's")
     stacked = np.stack(images)
@@ -112,7 +125,16 @@ def reference_set(
                 f"--reference={path} was made by another protocol ({found}, not {space.fingerprint}): make it again, "
                 "or ask for the metric in its features"
             )
-        return ReferenceSet(None, features.read_statistics(path), 0, f"statistics in {path}")
+        moments = features.read_statistics(path)
+        # Of one blank example, before many are drawn.
+        dtype = np.uint8 if model.experiment.is_image and space.takes == "uint8" else np.float32
+        dimensions = space.apply(np.zeros((1, *model.experiment.event_shape), dtype)).shape[1]
+        if len(moments[0]) != dimensions:
+            raise InputError(
+                f"--reference={path} is of {len(moments[0])} dimensions, and the features {space.name!r} have "
+                f"{dimensions}: make it again, with --write_reference"
+            )
+        return ReferenceSet(None, moments, 0, f"statistics in {path}")
     dataset = builders.dataset(model.experiment)
     if not isinstance(dataset, data.ArrayDataset):
         count = num_samples if num_reference is None else num_reference

@@ -1,6 +1,5 @@
 """Mean and covariance of features in the files of pytorch-fid (.npz) and torch-fidelity (.pt)."""
 
-import io
 import pathlib
 import pickle
 import zipfile
@@ -12,6 +11,7 @@ from jaxtyping import Float
 from fdrl_jax.convert import numpy_array, read_torch_file
 from fdrl_jax.files import atomic
 from fdrl_jax.types import InputError
+from fdrl_jax.untrusted import open_npz
 
 _NAMES = ("mu", "sigma")
 
@@ -94,7 +94,7 @@ def _suffix(path: pathlib.Path) -> str:
 
 def _read_npz(path: pathlib.Path) -> dict[str, Any]:
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+        with open_npz(path) as file:
             return {name: file[name] for name in (*_NAMES, "fingerprint") if name in file}
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror or error}): is the path right?") from None

@@ -220,7 +220,7 @@ def write_figures(
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"--out={out} cannot be made: {error.strerror}") from None
+        raise InputError(f"--out={out} cannot be made: {error.strerror}; name another folder") from None
     written = []
     for name in (name for name, reason in reasons.items() if not reason):
         try:

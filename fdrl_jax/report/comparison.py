@@ -36,7 +36,8 @@ def write_comparison(workdirs: Sequence[str | pathlib.Path], out: str | pathlib.
     """
     paths = [pathlib.Path(workdir) for workdir in workdirs]
     if len(paths) < 2:
-        raise InputError(f"{len(paths)} workdirs to compare: give two or more, such as runs/a runs/b")
+        found = f"only one workdir, {paths[0]}," if paths else "no workdir"
+        raise InputError(f"there is {found} to compare: give two or more, such as runs/a runs/b")
     for i, path in enumerate(paths):
         if path.resolve() in [other.resolve() for other in paths[:i]]:
             raise InputError(f"{path} is given twice: compare different runs")

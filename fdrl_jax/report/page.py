@@ -51,7 +51,7 @@ def write_report(workdir: str | pathlib.Path, out: str | pathlib.Path | None = N
       The file.
 
     Raises:
-      InputError: there is no run in `workdir`, or one of its files is damaged.
+      InputError: there is no run in `workdir`, or one of its files is damaged; a damaged line is only left out.
     """
     run = read_run(workdir)
     out = run.workdir / "report.html" if out is None else pathlib.Path(out)

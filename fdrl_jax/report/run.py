@@ -11,7 +11,6 @@ WORKDIR/figures/             PNG, GIF and WebP
 
 import dataclasses
 import itertools
-import json
 import math
 import pathlib
 import re
@@ -21,6 +20,7 @@ from typing import Any, TypeAlias
 from fdrl_jax import checkpoint
 from fdrl_jax.observe import METRICS_FILE
 from fdrl_jax.types import InputError
+from fdrl_jax.untrusted import load_json, parse_json
 
 DIAGNOSTICS_FILE = "diagnostics.jsonl"
 EVALUATION_FILE = "evaluation.jsonl"
@@ -46,6 +46,7 @@ class Run:
       figures: pictures in order of their names; of an animation that is there as GIF and as WebP, the latter.
       checkpoints: steps, in order.
       best: of best.json, or None.
+      damaged: lines of the three files that were left out, each with what is wrong with it.
     """
 
     workdir: pathlib.Path
@@ -58,6 +59,7 @@ class Run:
     figures: list[pathlib.Path]
     checkpoints: list[int]
     best: Record | None
+    damaged: list[str] = dataclasses.field(default_factory=list)
 
     def step(self) -> int:
         """The last step that anything on disk is of; 0 for a run that has just begun."""
@@ -86,10 +88,10 @@ class Run:
 
 
 def read_run(workdir: str | pathlib.Path) -> Run:
-    """Read what there is.
+    """Read what there is. A damaged line of a .jsonl file is left out, and said in a line.
 
     Raises:
-      InputError: there is no run in `workdir`, or one of its files is damaged.
+      InputError: there is no run in `workdir`, or another of its files is damaged.
     """
     workdir = pathlib.Path(workdir)
     config = checkpoint.read_config(workdir) if workdir.is_dir() else None
@@ -102,18 +104,23 @@ def read_run(workdir: str | pathlib.Path) -> Run:
         with checkpoint.Checkpoints(workdir) as manager:
             checkpoints = manager.all_steps()
     pictures, figures = _pictures(workdir / SAMPLES), _pictures(workdir / FIGURES)
-    return Run(
+    damaged: list[str] = []
+    run = Run(
         workdir=workdir,
         name=workdir.resolve().name,
         config=config,
-        metrics=read_lines(workdir / METRICS_FILE, _METRICS, others=_is_number),
-        diagnostics=read_lines(workdir / DIAGNOSTICS_FILE, _DIAGNOSTICS),
-        evaluations=read_lines(workdir / EVALUATION_FILE, _EVALUATION),
+        metrics=read_lines(workdir / METRICS_FILE, damaged, _METRICS, others=_is_number),
+        diagnostics=read_lines(workdir / DIAGNOSTICS_FILE, damaged, _DIAGNOSTICS),
+        evaluations=read_lines(workdir / EVALUATION_FILE, damaged, _EVALUATION),
         samples=dict(sorted((int(path.stem), path) for path in pictures if path.stem.isdecimal())),
         figures=[p for p in figures if p.suffix != ".gif" or p.with_suffix(".webp") not in figures],
         checkpoints=checkpoints,
         best=_read_best(workdir / BEST_FILE),
+        damaged=damaged,
     )
+    for line in damaged:
+        print(f"{line}: left out")
+    return run
 
 
 def _pictures(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -226,16 +233,17 @@ def _problem(record: Any, fields: Fields, others: Check) -> str | None:
     return f"{wrong[0]!r} is not a number" if wrong else None
 
 
-def read_lines(path: pathlib.Path, fields: Fields, others: Check = lambda value: True) -> list[Record]:
+def read_lines(
+    path: pathlib.Path, damaged: list[str], fields: Fields, others: Check = lambda value: True
+) -> list[Record]:
     """The lines of a .jsonl file, in order; none without the file.
 
     Args:
       path: the file.
+      damaged: to which is added what is wrong with a line that cannot be used, with the file and the line. One such
+        line (a killed process leaves half of one) is no reason to show none of the others.
       fields: what a line must have, and what it may have.
       others: whether the value of a field that is not in `fields` is good.
-
-    Raises:
-      InputError: a line is damaged: the message names the file and the line.
     """
     if not path.exists():
         return []
@@ -244,13 +252,14 @@ def read_lines(path: pathlib.Path, fields: Fields, others: Check = lambda value:
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
+            record = parse_json(line)
             problem = _problem(record, fields, others)
-        except (ValueError, RecursionError):
+        except ValueError:
             problem = "it is not JSON"
         if problem:
-            raise InputError(f"{path}, line {number} is damaged ({problem}): correct or remove that line")
-        records.append(record)
+            damaged.append(f"{path}, line {number} is damaged ({problem})")
+        else:
+            records.append(record)
     return records
 
 
@@ -258,9 +267,9 @@ def _read_best(path: pathlib.Path) -> Record | None:
     if not path.exists():
         return None
     try:
-        best = json.loads(path.read_bytes())
+        best = load_json(path)
         problem = _problem(best, _BEST, others=lambda value: True)
-    except (ValueError, RecursionError):
+    except ValueError:
         problem = "it is not JSON"
     if problem:
         raise InputError(f"{path} is damaged ({problem}): restore or remove it")

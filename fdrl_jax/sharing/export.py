@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from fdrl_jax import builders, exported, priors, sample_files, sampling
+from fdrl_jax.arguments import require_integer, require_path
 from fdrl_jax.loading import load
 from fdrl_jax.observe import save_picture
 from fdrl_jax.report.run import Record, read_run
@@ -56,13 +57,15 @@ def export(
     Raises:
       InputError: there is no run, `out` is not empty or cannot be written, or `rank` does not go with the prior.
     """
-    out, workdir = pathlib.Path(out).resolve(), pathlib.Path(workdir)
+    workdir = require_path("workdir", workdir, "a run's directory")
+    out = require_path("out", out, "a new folder").resolve()
+    require_integer("num_samples", num_samples, 1)
+    if rank is not None:
+        require_integer("rank", rank, 1)
     _check_out(out)
     model = load(workdir, step, ema)
     if exported.is_exported(workdir):
         raise InputError(f"{workdir} is an exported model, not a run: copy it as it is")
-    if num_samples < 1:
-        raise InputError(f"num_samples = {num_samples} must be at least 1")
     facts_of_data = licences(model.experiment.config)
     if licence is not None:
         facts_of_data["training data"] = licence

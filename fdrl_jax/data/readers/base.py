@@ -15,6 +15,10 @@ from PIL import Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from fdrl_jax.data.transform import MAX_PIXELS, ImageError
 from fdrl_jax.types import InputError
+from fdrl_jax.untrusted import leads_out
+
+# Of an encoded image, and of what a compressed file of arrays may unpack to: more is no data set that is read here.
+MAX_ENCODED, MAX_UNPACKED = 2**28, 2**30
 
 
 @runtime_checkable
@@ -131,15 +135,29 @@ def decode(data: bytes) -> Image.Image:
     try:
         if kind is PngImagePlugin.PngImageFile:
             _check_pixels(data)
+        if kind is WebPImagePlugin.WebPImageFile:
+            _check_canvas(data)
         image = kind(io.BytesIO(data))
         size = image.size
         if size[0] * size[1] <= MAX_PIXELS:
             image.load()
+    except ImageError:
+        raise
     except Exception as error:  # Of a damaged file Pillow raises nearly anything.
         raise ImageError(f"is damaged ({one_line(error)}): restore the file") from None
-    if size[0] * size[1] > MAX_PIXELS:
-        raise ImageError(f"is {size[1]}x{size[0]} (height x width), more than {MAX_PIXELS} pixels: make it smaller")
+    _check_size(*size)
     return image
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise ImageError(f"is {height}x{width} (height x width), more than {MAX_PIXELS} pixels: make it smaller")
+
+
+def _check_canvas(webp: bytes) -> None:
+    """Of an extended WebP: its decoder takes memory for the whole canvas when it is opened."""
+    if webp[12:16] == b"VP8X" and len(webp) >= 30:
+        _check_size(1 + int.from_bytes(webp[24:27], "little"), 1 + int.from_bytes(webp[27:30], "little"))
 
 
 def _check_pixels(png: bytes) -> None:
@@ -176,7 +194,27 @@ def existing(path: str | os.PathLike[str], wanted: str) -> pathlib.Path:
         raise InputError(f"{found} cannot be read ({error.strerror}): config.data.path must be {wanted}") from None
     if not os.access(found, os.R_OK | (os.X_OK if found.is_dir() else 0)):
         raise InputError(f"{found} may not be read by this user: change its permissions")
+    if not (found.is_dir() or found.is_file()):
+        raise InputError(f"{found} is no regular file: config.data.path must be {wanted}")
     return found
+
+
+def check_inside(root: pathlib.Path, path: pathlib.Path) -> None:
+    """Refuse a file of a data set that lies elsewhere, or is none.
+
+    Who makes an archive of images chooses the links in it: one to a private picture would put that into the samples.
+
+    Raises:
+      InputError: it is a link out of the folder `root`, or a pipe or the like, which may never end.
+    """
+    real = leads_out(root, path)
+    if real is not None:
+        raise InputError(
+            f"{printable(str(path))} is a link to {printable(real)}, outside of {printable(str(root))}: copy the file, "
+            "or let config.data.path be the folder it lies in"
+        )
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise InputError(f"{printable(str(path))} is no regular file: remove it")
 
 
 def choose_split(split: str, splits: tuple[str, ...]) -> None:
@@ -190,4 +228,4 @@ def printable(name: str) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return " ".join(str(error).split())[:200] or type(error).__name__

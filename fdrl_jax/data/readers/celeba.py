@@ -5,8 +5,18 @@ import pathlib
 import threading
 import zipfile
 
-from fdrl_jax.data.readers.base import EncodedReader, choose_split, existing, one_line, printable, signature
+from fdrl_jax.data.readers.base import (
+    MAX_ENCODED,
+    EncodedReader,
+    check_inside,
+    choose_split,
+    existing,
+    one_line,
+    printable,
+    signature,
+)
 from fdrl_jax.types import InputError
+from fdrl_jax.untrusted import escapes, read_bytes
 
 _SPLITS = ("train", "valid", "test")  # 0, 1 and 2 in the partition's file.
 _IMAGES, _PARTITION = "img_align_celeba", "list_eval_partition"
@@ -36,6 +46,8 @@ def celeba(path: str | os.PathLike[str], split: str = "train") -> EncodedReader:
             raise InputError(f"{found} has no {what}: config.data.path must be {_WANTED}")
     assert partition is not None
     assert place is not None
+    for path in (place, partition):
+        check_inside(found, path)
     names = _listed(partition, split)
     return _from_folder(place, partition, names) if place.is_dir() else _from_zip(place, partition, names, split)
 
@@ -48,8 +60,8 @@ def _first(folder: pathlib.Path, *names: str) -> pathlib.Path | None:
 def _listed(partition: pathlib.Path, split: str) -> list[str]:
     """The files that `partition` says are of `split`."""
     try:
-        lines = partition.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_bytes(partition, MAX_ENCODED).decode().splitlines()
+    except (OSError, ValueError) as error:
         raise InputError(f"{partition} cannot be read ({one_line(error)}): {_SOURCE}") from None
     names = []
     for number, line in enumerate(lines, 1):
@@ -69,13 +81,18 @@ def _listed(partition: pathlib.Path, split: str) -> list[str]:
 
 def _from_folder(folder: pathlib.Path, partition: pathlib.Path, names: list[str]) -> EncodedReader:
     with os.scandir(folder) as entries:  # One by one, 160,000 files would take minutes on a network disk.
-        stats = {entry.name: entry.stat() for entry in entries if entry.is_file()}
+        stats = {}
+        for entry in entries:
+            if entry.is_symlink():
+                check_inside(folder, folder / entry.name)
+            if entry.is_file():
+                stats[entry.name] = entry.stat()
     _check(names, set(stats), partition, folder)
     files = [(name, stats[name]) for name in names]
     return EncodedReader(
         len(names),
         lambda index: printable(str(folder / names[index])),
-        lambda index: (folder / names[index]).read_bytes(),
+        lambda index: read_bytes(folder / names[index], MAX_ENCODED),
         signature([(partition.name, partition.stat()), *files]),
         rgb=True,
     )
@@ -84,15 +101,21 @@ def _from_folder(folder: pathlib.Path, partition: pathlib.Path, names: list[str]
 def _from_zip(path: pathlib.Path, partition: pathlib.Path, names: list[str], split: str) -> EncodedReader:
     try:
         archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError) as error:
+    except Exception as error:  # zipfile has more than its own for what is not well formed.
         raise InputError(f"{path} is not a zip archive, or damaged ({one_line(error)}): {_SOURCE}") from None
+    for info in archive.infolist():
+        if escapes(info.filename):
+            raise InputError(f"{path} has a member {info.filename[:100]!r}, which leads out of a folder: {_SOURCE}")
     members = {pathlib.PurePosixPath(info.filename).name: info for info in archive.infolist() if not info.is_dir()}
     _check(names, set(members), partition, path)
     lock = threading.Lock()  # The archive is one open file. Decoding, most of the work, is outside.
 
     def load(index: int) -> bytes:
+        member = members[names[index]]
+        if member.file_size > MAX_ENCODED:
+            raise ValueError(f"it would unpack to {member.file_size:,} bytes, more than {MAX_ENCODED:,}")
         with lock:
-            return archive.read(members[names[index]])
+            return archive.read(member)
 
     digest = signature([(partition.name, partition.stat()), (path.name, path.stat())], split)
     return EncodedReader(len(names), lambda index: printable(f"{path}: {names[index]}"), load, digest, rgb=True)
@@ -102,6 +125,6 @@ def _check(names: list[str], present: set[str], partition: pathlib.Path, place: 
     missing = [name for name in names if name not in present]
     if missing:
         raise InputError(
-            f"{place} has no {missing[0]}, which {partition.name} lists ({len(missing)} of its {len(names)} images are "
-            f"missing): {_SOURCE}"
+            f"{place} has no {printable(missing[0])[:100]}, which {partition.name} lists ({len(missing)} of its "
+            f"{len(names)} images are missing): {_SOURCE}"
         )

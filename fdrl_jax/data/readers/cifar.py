@@ -1,19 +1,25 @@
 """CIFAR-10 (https://www.cs.toronto.edu/~kriz/cifar.html), the Python version or the binary one."""
 
-import codecs
 import io
 import os
 import pathlib
-import pickle
 import tarfile
-import zlib
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from fdrl_jax.data.readers.base import ArrayReader, choose_split, existing, one_line, signature
+from fdrl_jax import pickles
+from fdrl_jax.data.readers.base import (
+    MAX_UNPACKED,
+    ArrayReader,
+    check_inside,
+    choose_split,
+    existing,
+    one_line,
+    signature,
+)
 from fdrl_jax.types import InputError
+from fdrl_jax.untrusted import escapes, gunzip, read_bytes
 
 _BATCHES = {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch"]}
 _PLACES = ("cifar-10-batches-py", "cifar-10-batches-bin", "", "cifar-10-python.tar.gz", "cifar-10-binary.tar.gz")
@@ -22,17 +28,6 @@ _WANTED = f"cifar-10-python.tar.gz, or a folder with it or with cifar-10-batches
 
 # 1024 bytes each of red, green and blue, row by row; before them in the binary version, one byte of label.
 _PIXELS = 3 * 32 * 32
-
-_RECONSTRUCT: Any = np.empty(0).__reduce__()[0]
-
-# All that a pickled dict of arrays and lists needs. Any other global could run code that whoever made the file chose.
-_GLOBALS: dict[tuple[str, str], Callable[..., Any]] = {
-    ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
-    ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-    ("_codecs", "encode"): codecs.encode,  # How Python 3 writes bytes in protocol 2.
-}
 
 
 def cifar10(path: str | os.PathLike[str], split: str = "train") -> ArrayReader:
@@ -86,26 +81,35 @@ def _locate(folder: pathlib.Path) -> pathlib.Path:
 
 
 def _from_folder(folder: pathlib.Path, split: str) -> dict[str, bytes]:
-    names = _choose(folder, split, {path.name for path in folder.iterdir()})
     try:
-        return {name: (folder / name).read_bytes() for name in names}
-    except OSError as error:
+        names = _choose(folder, split, {path.name for path in folder.iterdir()})
+        for name in names:
+            check_inside(folder, folder / name)
+        return {name: read_bytes(folder / name, MAX_UNPACKED) for name in names}
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:
         raise InputError(f"{folder} cannot be read ({one_line(error)}): {_AGAIN}") from None
 
 
 def _from_archive(path: pathlib.Path, split: str) -> dict[str, bytes]:
     found = {}
     try:
-        with tarfile.open(path) as archive:
+        # Whole, and so to the end, where gzip has its checksum.
+        data = gunzip(read_bytes(path, MAX_UNPACKED), MAX_UNPACKED)
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
             for member in archive:
+                if escapes(member.name):
+                    raise ValueError(f"its member {member.name[:100]!r} leads out of a folder")
                 name = pathlib.PurePosixPath(member.name).name
-                file = archive.extractfile(member) if any(name in names for names in _names(split)) else None
-                if file is not None:
-                    found[name] = file.read()
-            if archive.fileobj is not None:
-                while archive.fileobj.read(2**20):  # To the end, where gzip has its checksum.
-                    pass
-    except (tarfile.TarError, OSError, EOFError, KeyError, zlib.error) as error:
+                if not any(name in names for names in _names(split)):
+                    continue
+                if not member.isfile():
+                    raise ValueError(f"its member {member.name[:100]!r} is no file but a link or the like")
+                file = archive.extractfile(member)
+                assert file is not None
+                found[name] = file.read()
+    except Exception as error:  # tarfile has more than its own for what is not well formed.
         raise InputError(f"{path} is not a tar archive, or damaged ({one_line(error)}): {_AGAIN}") from None
     return {name: found[name] for name in _choose(path, split, set(found))}
 
@@ -127,22 +131,28 @@ def _binary(data: bytes, where: str) -> tuple[np.ndarray, np.ndarray]:
     return _checked(rows[:, 1:], rows[:, 0].astype(np.int64), where)
 
 
-class _ArraysOnly(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _GLOBALS:
-            raise pickle.UnpicklingError(f"it wants {module}.{name}, which is no part of CIFAR-10 and could run code")
-        return _GLOBALS[module, name]
+def _table() -> pickles.Table:
+    """All that a pickled dict of arrays and lists needs. Nothing is called but functions of ours."""
+    array = pickles.Global("numpy.ndarray")
+    return {**pickles.numpy_arrays(), "numpy.dtype": pickles.numpy_dtype, "numpy.ndarray": array}
 
 
 def _pickled(data: bytes, where: str) -> tuple[np.ndarray, np.ndarray]:
     try:
-        # Of Python 2, whose strings are bytes here; a Python 3 that wrote it again left str.
-        batch = _ArraysOnly(io.BytesIO(data), encoding="bytes").load()
+        # Of Python 2, whose strings are bytes; a Python 3 that wrote it again left some of both.
+        batch = pickles.load(io.BytesIO(data), _table())
         fields = {key.decode() if isinstance(key, bytes) else key: value for key, value in batch.items()}
-        rows, labels = np.asarray(fields["data"]), np.asarray(fields["labels"], np.int64)
+        rows, labels = _array(fields["data"]), _array(fields["labels"]).astype(np.int64)
     except Exception as error:  # Of a damaged pickle Python raises nearly anything.
         raise InputError(f"{where} cannot be read ({type(error).__name__}: {one_line(error)}): {_AGAIN}") from None
     return _checked(rows, labels, where)
+
+
+def _array(value: Any) -> np.ndarray:
+    """A pickled array, or a list of integers as one."""
+    if type(value) is list and all(type(v) is int for v in value):
+        return np.asarray(value, np.int64)
+    return pickles.numpy_array(value)
 
 
 def _checked(rows: np.ndarray, labels: np.ndarray, where: str) -> tuple[np.ndarray, np.ndarray]:

@@ -1,18 +1,25 @@
 """The IDX files of MNIST and its relatives (http://yann.lecun.com/exdb/mnist), plain or gzipped."""
 
-import gzip
 import math
 import os
 import pathlib
 import re
 import struct
-import zlib
 
 import numpy as np
 from jaxtyping import UInt8
 
-from fdrl_jax.data.readers.base import ArrayReader, choose_split, existing, one_line, signature
+from fdrl_jax.data.readers.base import (
+    MAX_UNPACKED,
+    ArrayReader,
+    check_inside,
+    choose_split,
+    existing,
+    one_line,
+    signature,
+)
 from fdrl_jax.types import InputError
+from fdrl_jax.untrusted import gunzip, read_bytes
 
 _PREFIXES = {"train": "train", "test": "t10k"}
 _WANTED = (
@@ -39,12 +46,15 @@ def idx(path: str | os.PathLike[str], split: str = "train") -> ArrayReader:
         raise InputError(
             f"{found} has no {_PREFIXES[split]}-images-idx3-ubyte[.gz]: config.data.path must be {_WANTED}"
         )
+    if found.is_dir():
+        check_inside(found, images_file)
     images = _read(images_file, "images", 3)
     files = [images_file]
     stem = re.sub(r"images[-.]idx3.*", "labels", images_file.name)
     labels_file = _find(images_file.parent, stem, 1)
     labels = None
     if labels_file is not None:
+        check_inside(images_file.parent, labels_file)
         files.append(labels_file)
         labels = _read(labels_file, "labels", 1).astype(np.int64)
         if len(labels) != len(images):
@@ -62,10 +72,8 @@ def _find(folder: pathlib.Path, stem: str, ndim: int) -> pathlib.Path | None:
 
 def _read(path: pathlib.Path, what: str, ndim: int) -> UInt8[np.ndarray, "..."]:
     try:
-        data = path.read_bytes()
-        if data.startswith(b"\x1f\x8b"):
-            data = gzip.decompress(data)
-    except (OSError, EOFError, zlib.error) as error:
+        data = gunzip(read_bytes(path, 2**34), MAX_UNPACKED)
+    except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({one_line(error)}): get it again") from None
     # Big-endian: two zero bytes, the type (8: unsigned byte), the number of axes, and the length of each.
     header = 4 + 4 * ndim

@@ -7,7 +7,7 @@ import weakref
 
 import lmdb
 
-from fdrl_jax.data.readers.base import EncodedReader, existing, one_line, printable, signature
+from fdrl_jax.data.readers.base import EncodedReader, check_inside, existing, one_line, printable, signature
 from fdrl_jax.types import InputError
 
 _AGAIN = "get church_outdoor_train_lmdb.zip with https://github.com/fyu/lsun and unpack it"
@@ -36,6 +36,7 @@ def lsun(path: str | os.PathLike[str]) -> EncodedReader:
             f"give one of the folders in it: {', '.join(inside)}" if inside else f"config.data.path must be {_WANTED}"
         )
         raise InputError(f"{found} has no data.mdb in it: {advice}")
+    check_inside(found, file)
     environment = _environment(found)
     keys = environment.keys()
     if not keys:

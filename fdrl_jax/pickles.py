@@ -6,8 +6,11 @@ that a pickle uses for them. It looks up nothing else, and touches no attribute 
 """
 
 import dataclasses
+import functools
 import io
+import math
 import pickletools
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
@@ -39,6 +42,9 @@ class Instance:
 # A key of `Table`. With it, what the table does not know is no error: such objects come back as empty instances, and so
 # does what is made of them. Nothing is run for it either.
 OPAQUE = "*"
+
+# Of an array in numpy.
+MAX_RANK = 64
 
 # What a name stands for: a function of ours that the pickle may call, or a value. A function must not copy what it is
 # given: a small file could ask for many copies of a large part of itself.
@@ -172,3 +178,53 @@ def _build(target: Any, state: Any) -> None:
             raise ValueError("numbers of this byte order are not read")
     elif type(target) is not dict:  # The attributes of a dict: a state_dict carries version numbers in one.
         raise ValueError("state is given to something that has none")
+
+
+# --- numpy's arrays, for tables ---
+
+
+def is_size(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**62
+
+
+def numpy_dtype(code: Any, *_: Any) -> np.dtype:
+    if type(code) is not str or not re.fullmatch("b1|[iu][1248]|f[248]", code):
+        raise ValueError("a numpy dtype that is not of numbers")
+    return np.dtype(code)
+
+
+def encode_latin1(text: Any, encoding: Any, limit: int = 16) -> bytes:
+    # How pickles of protocol 2 spell bytes; here, those of a number.
+    if type(text) is not str or len(text) > limit or encoding != "latin1":
+        raise ValueError("bytes that are not described as such")
+    return text.encode("latin1")
+
+
+def numpy_array(value: Any) -> np.ndarray:
+    """The array of numbers that a tensor or an instance of "numpy.ndarray" in a file stands for; read-only.
+
+    Raises:
+      ValueError: it is none, or is not well formed.
+    """
+    if isinstance(value, np.ndarray):
+        return value
+    state = value.attributes.get("state") if isinstance(value, Instance) else None
+    if type(state) is not tuple or len(state) != 5:
+        raise ValueError("a numpy array that is not described as one")
+    _, shape, dtype, by_columns, data = state
+    data = data.encode("latin1") if type(data) is str else data  # Bytes of Python 2.
+    good = type(shape) is tuple and len(shape) <= MAX_RANK and all(map(is_size, shape))
+    if not good or not isinstance(dtype, np.dtype) or type(data) is not bytes:
+        raise ValueError("a numpy array that is not described as one")
+    if len(data) != math.prod(shape) * dtype.itemsize:
+        raise ValueError(f"a numpy array of shape {list(shape)} has {len(data)} bytes")
+    return np.frombuffer(data, dtype).reshape(shape, order="F" if by_columns else "C")
+
+
+def numpy_arrays() -> Table:
+    """What a file refers to that has numpy's arrays in its pickle."""
+    # Each text once: many arrays of one text must not take more memory than the file has.
+    encode = functools.cache(lambda text, encoding: encode_latin1(text, encoding, limit=2**31))
+    empty = lambda *_: Instance("numpy.ndarray", {})  # noqa: E731
+    names = ("numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct")
+    return {**dict.fromkeys(names, empty), "_codecs.encode": encode}
