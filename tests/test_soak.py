@@ -1,5 +1,7 @@
 """The soak command: short, and that it can tell growth from none."""
 
+import dataclasses
+
 import pytest
 
 from benchmarks import soak
@@ -9,10 +11,8 @@ def rows(**per_step):
     """Flat after a warm-up that is not; and what grows by so much a step."""
     flat = {"memory": 500.0, "files": 20, "threads": 30}
     return [
-        soak.Row(
-            step, **{k: v * (1 if step > 300 else step / 300) + per_step.get(k, 0) * step for k, v in flat.items()}
-        )
-        for step in range(100, 1001, 100)
+        soak.Row(step, **{k: v * min(1, step / 600) + per_step.get(k, 0) * step for k, v in flat.items()})
+        for step in range(100, 2001, 100)
     ]
 
 
@@ -21,6 +21,12 @@ def test_growth_is_that_after_the_warm_up():
     assert soak.growth(rows(memory=0.05, files=0.002)) == pytest.approx(
         {"memory": 50, "files": 2, "threads": 0}, abs=1e-6
     )
+
+
+def test_memory_given_back_at_once_hides_no_leak():
+    leak = rows(memory=0.05)
+    dropped = [dataclasses.replace(row, memory=row.memory - 100 * (row.step > 600)) for row in leak]
+    assert soak.growth(dropped)["memory"] == pytest.approx(50)
 
 
 def test_this_process_is_looked_at(tmp_path):
