@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: setup demo test test-all test-parity bench torture data lint docs clean
+.PHONY: setup demo test test-all test-parity bench torture soak data lint docs clean
 
 setup: $(VENV)/.dev  ## the package, editable, with what tests and lint need
 
@@ -33,6 +33,9 @@ bench: $(VENV)/.dev $(VENV)-parity/.done  ## one table of speeds beside PyTorch'
 
 torture: $(VENV)/.dev  ## kill training 50 times at random moments; every run ends as one that was not killed; about six minutes
 	$(BIN)/python -m benchmarks.torture --kills=50
+
+soak: $(VENV)/.dev  ## train 2,000 steps with many logs, pictures and checkpoints: memory, open files and threads stay flat; about two minutes
+	$(BIN)/python -m benchmarks.soak
 
 # Debian or Ubuntu, as root or with sudo.
 data:  ## what some tests need (they skip without): Fashion-MNIST and the browser Chromium from apt, emoji from npm

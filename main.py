@@ -309,7 +309,7 @@ def run(argv: list[str]) -> int:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"error: cannot read or write {error.filename}: {error.strerror}", file=sys.stderr)
+        print(f"error: cannot read or write {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
         return 2
     except DivergedError as error:
         print(f"error: {error}", file=sys.stderr)

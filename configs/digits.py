@@ -38,7 +38,18 @@ def get_config() -> ConfigDict:
             ),
             flow=dict(num_steps=10, kappa=2, step_size=3.0, noise=1e-2, guided=True),
             optimizer=dict(learning_rate=1e-3, decay_steps=(1500,), decay_factor=0.1, b1=0.9, b2=0.999),
-            train=dict(num_steps=2000, log_every=50, sample_every=500, checkpoint_every=500, keep=2),
+            train=dict(
+                num_steps=2000,
+                log_every=50,
+                sample_every=500,
+                checkpoint_every=500,
+                keep=2,
+                on_divergence="stop",
+                sample_range=1e3,
+                spike=1e3,
+                max_rollbacks=3,
+                rollback_rate=0.5,
+            ),
             diagnostics=dict(every=250, num_samples=297, best="frechet"),
         )
     )

@@ -48,7 +48,18 @@ def get_config(variant: str = "far-fdrl") -> ConfigDict:
             model=dict(name="mlp", width=(64, 64, 64), ratio_init=1.0),
             flow=dict(num_steps=num_steps, kappa=0, step_size=step_size, noise=1e-2, guided=guided),
             optimizer=dict(learning_rate=learning_rate, decay_steps=(700,), decay_factor=0.1, b1=0.9, b2=0.999),
-            train=dict(num_steps=1000, log_every=50, sample_every=250, checkpoint_every=250, keep=2),
+            train=dict(
+                num_steps=1000,
+                log_every=50,
+                sample_every=250,
+                checkpoint_every=250,
+                keep=2,
+                on_divergence="stop",
+                sample_range=1e3,
+                spike=1e3,
+                max_rollbacks=3,
+                rollback_rate=0.5,
+            ),
             diagnostics=dict(every=250, num_samples=1_000, best=""),
         )
     )

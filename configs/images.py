@@ -77,7 +77,17 @@ def image_config(
             ),
             # A microbatch of 0 is a device's whole share of the batch; fewer examples at a time take less memory.
             train=dict(
-                num_steps=num_steps, log_every=100, sample_every=1_000, checkpoint_every=1_000, keep=2, microbatch=0
+                num_steps=num_steps,
+                log_every=100,
+                sample_every=1_000,
+                checkpoint_every=1_000,
+                keep=2,
+                microbatch=0,
+                on_divergence="stop",
+                sample_range=1e3,
+                spike=1e3,
+                max_rollbacks=3,
+                rollback_rate=0.5,
             ),
             diagnostics=dict(every=5_000, num_samples=500, best=""),
         )

@@ -39,7 +39,18 @@ def points_config(name: str, variant: str) -> ConfigDict:
             model=dict(name="mlp", width=(64, 64, 64, 64), ratio_init=config_dict.placeholder(float)),
             flow=dict(num_steps=200, kappa=0, step_size=1.0, noise=1e-2, guided=True),
             optimizer=dict(learning_rate=5e-5, decay_steps=(5_000, 10_000, 15_000), decay_factor=0.1, b1=0.9, b2=0.999),
-            train=dict(num_steps=20_000, log_every=100, sample_every=2_000, checkpoint_every=2_000, keep=2),
+            train=dict(
+                num_steps=20_000,
+                log_every=100,
+                sample_every=2_000,
+                checkpoint_every=2_000,
+                keep=2,
+                on_divergence="stop",
+                sample_range=1e3,
+                spike=1e3,
+                max_rollbacks=3,
+                rollback_rate=0.5,
+            ),
             diagnostics=dict(every=2_000, num_samples=2_000, best="sliced_wasserstein"),
         )
     )

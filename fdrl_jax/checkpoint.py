@@ -4,6 +4,7 @@ The only module that imports orbax. Orbax by itself restores wrong numbers witho
 takes an empty folder for the newest step; so a step counts only with a manifest, which is written when all else is.
 """
 
+import contextlib
 import pathlib
 import shutil
 import threading
@@ -14,7 +15,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from fdrl_jax import manifest, sharding
+from fdrl_jax import manifest, sharding, write_errors
 from fdrl_jax.manifest import BEST as BEST
 from fdrl_jax.manifest import CHECKPOINTS, MANIFEST_FILE
 from fdrl_jax.run_files import BEST_FILE as BEST_FILE
@@ -25,6 +26,7 @@ from fdrl_jax.run_files import read_best as read_best
 from fdrl_jax.run_files import read_config as read_config
 from fdrl_jax.run_files import read_data_digest as read_data_digest
 from fdrl_jax.run_files import read_prior as read_prior
+from fdrl_jax.run_files import remove_best as remove_best
 from fdrl_jax.run_files import write_best as write_best
 from fdrl_jax.run_files import write_config as write_config
 from fdrl_jax.run_files import write_setup as write_setup
@@ -42,7 +44,9 @@ class Checkpoints:
         self._good: set[int] = set()  # Steps found as they were written.
         self._may_save = False
         self._sealing: threading.Thread | None = None
-        self._failure: BaseException | None = None
+        self._failure: Exception | None = None
+        self._saving = 0
+        self._unwritten: set[int] = set()
         self._manager = ocp.CheckpointManager(
             self._directory,
             options=ocp.CheckpointManagerOptions(
@@ -66,7 +70,12 @@ class Checkpoints:
         try:
             self.wait()
         finally:
-            self._manager.close()
+            # Where a save failed it raises that once more.
+            with contextlib.suppress(*[Exception] * bool(self._unwritten)):
+                self._manager.close()
+            if sharding.is_first_host():
+                for step in self._unwritten - set(self.all_steps()):
+                    write_errors.sweep(self._directory, step)
 
     def latest_step(self) -> int | None:
         """The newest checkpoint's step, or None; it may be damaged."""
@@ -119,7 +128,9 @@ class Checkpoints:
         folder = self._folder(step)
         try:
             body = manifest.read(folder / MANIFEST_FILE)
-            reason = self._foreign(body) if body["step"] == step else f"it is of step {body['step']}"
+            reason = (
+                manifest.foreign(body["run"], self._run) if body["step"] == step else f"it is of step {body['step']}"
+            )
             reason = reason or manifest.fault(folder, body["files"])
         except FileNotFoundError:
             if step not in self.all_steps():
@@ -133,15 +144,6 @@ class Checkpoints:
         if not reason:
             self._good.add(step)
         return reason
-
-    def _foreign(self, body: Mapping[str, Any]) -> str:
-        there, here = body["run"], self._run
-        if there == here:
-            return ""
-        if there is None or here is None:
-            return "it is of another run"
-        different = manifest.differences(there["config"], here["config"])
-        return f"it is of another run: {different or 'its prior or its images are others'}"
 
     def pending(self, step: int) -> list[dict[str, np.ndarray]]:
         """What `save` was given with a step that can be restored."""
@@ -166,16 +168,20 @@ class Checkpoints:
           prune: then remove old steps.
 
         Raises:
-          InputError: orbax skipped the save, as it does where a newer step lies in the directory.
-          OSError, or what orbax makes of it: the save before this one failed.
+          InputError: this save or the one before cannot be written; or orbax skipped it, as it does where a newer step
+            lies in the directory.
         """
         self.wait()
         if not self._may_save:
             self._clear_the_way(step)
-        if not self._manager.save(step, args=ocp.args.Composite(state=ocp.args.StandardSave(state))):
-            raise InputError(
-                f"checkpoint {step} was not written: {self._directory} has step {self._manager.latest_step()}"
-            )
+        write_errors.hush()
+        self._saving = step
+        try:
+            saved = self._manager.save(step, args=ocp.args.Composite(state=ocp.args.StandardSave(state)))
+        except Exception as error:
+            raise self._not_written(error) from error
+        if not saved:
+            raise InputError(f"checkpoint {step} was not written: there is step {self._manager.latest_step()}")
         rows = [{name: float(value) for name, value in row.items()} for row in pending]
         if sharding.is_first_host():
             self._sealing = threading.Thread(target=self._seal, args=(step, rows, prune), name="manifest")
@@ -214,7 +220,7 @@ class Checkpoints:
             self._good.add(step)
             if prune:
                 self.prune()
-        except BaseException as error:  # `wait` raises it.
+        except Exception as error:  # `wait` raises it.
             self._failure = error
 
     def prune(self) -> None:
@@ -231,16 +237,29 @@ class Checkpoints:
         """Until what was saved is on disk.
 
         Raises:
-          OSError, or what orbax makes of it: it cannot be written.
+          InputError: it cannot be written.
         """
-        if self._sealing is None:
-            self._manager.wait_until_finished()
-            return
-        self._sealing.join()
-        self._sealing = None
+        if self._sealing is not None:
+            self._sealing.join()
+            self._sealing = None
+        elif not self._unwritten:
+            try:
+                self._manager.wait_until_finished()
+            except Exception as error:
+                raise self._not_written(error) from error
         failure, self._failure = self._failure, None
         if failure is not None:
-            raise failure
+            raise self._not_written(failure) from failure
+
+    def _not_written(self, error: Exception) -> InputError:
+        """What to raise where a save failed."""
+        self._unwritten.add(self._saving)
+        last = self.latest_step()
+        kept = "there is none before" if last is None else f"checkpoint {last} is whole"
+        return InputError(
+            f"checkpoint {self._folder(self._saving)} cannot be written ({write_errors.reason(error)}); {kept}. "
+            "Mend that, and the same command goes on"
+        )
 
     def restore(self, step: int, abstract_state: TrainState) -> TrainState:
         """The state of checkpoint `step`.
@@ -270,7 +289,7 @@ class Checkpoints:
         except InputError:
             raise
         except Exception as error:  # orbax raises at least five types for damage.
-            reason = str(error).strip().splitlines()[0][:400] if str(error).strip() else type(error).__name__
+            reason = write_errors.first_line(error)
             raise InputError(
                 f"checkpoint {self._folder(step)} cannot be read: {reason}; move it away to use the one before"
             ) from error

@@ -78,7 +78,7 @@ class Diagnostics:
             model, self._key, self._count, max(1, length // _STATES), length, _BATCH_SIZE, progress=False
         )
         if not np.isfinite(states).all():
-            raise DivergedError(f"the flow diverged: samples of step {model.step} are not finite")
+            raise DivergedError(f"the flow diverged: samples of step {model.step} are not finite", model.step)
         log_ratio = np.stack([_log_ratio(model, x) for x in states])
         moved = np.linalg.norm(np.diff(states, axis=0).reshape(len(states) - 1, self._count, -1), axis=-1).mean(axis=1)
         on_data = _log_ratio(model, to_float(self._data) if model.experiment.is_image else self._data)

@@ -2,7 +2,7 @@
 
 import pathlib
 
-from fdrl_jax import builders, checkpoint, data, diagnostics, manifest, observe, sampling, sharding
+from fdrl_jax import builders, checkpoint, data, diagnostics, guard, manifest, observe, sampling, sharding
 from fdrl_jax.state import TrainState
 
 
@@ -15,12 +15,18 @@ class Looks:
         dataset: data.Dataset,
         workdir: pathlib.Path,
         observer: observe.Observer | observe.Silent,
+        rollbacks: guard.Rollbacks,
     ):
         self._diagnostics = diagnostics.Diagnostics(experiment, dataset)
         self._workdir, self._observer = workdir, observer
         self._best = checkpoint.read_best(workdir)
         if self._best is not None and self._best["metric"] != self._diagnostics.best:
             self._best = None
+        self._rollbacks = len(rollbacks)
+        if self._best is not None and rollbacks.dropped(self._best["step"], self._best.get("rollbacks", 0)):
+            # Of a part of the run that does not count, and whose lines of the log are gone.
+            self._best = None
+            checkpoint.remove_best(workdir)
         self._kept = checkpoint.Checkpoints(workdir, keep=1, folder=checkpoint.BEST)
         # A kill may leave a step that the record does not name yet: it is looked at again.
         recorded = None if self._best is None else self._best["step"]
@@ -50,6 +56,8 @@ class Looks:
             self._kept.save(model.step, state, prune=False)
             self._kept.wait()
             self._best = {"step": model.step, "metric": name, "value": value}
+            if self._rollbacks:
+                self._best["rollbacks"] = self._rollbacks
             if sharding.is_first_host():
                 checkpoint.write_best(self._workdir, self._best)
                 self._kept.prune()

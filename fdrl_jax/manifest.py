@@ -208,6 +208,16 @@ def complete_run(workdir: pathlib.Path, config: Mapping[str, Any]) -> str:
     return f"{workdir / MANIFEST_FILE} was lost or damaged: it is restored from a checkpoint"
 
 
+def foreign(there: Mapping[str, Any] | None, here: Mapping[str, Any] | None) -> str:
+    """How the body of a run's manifest that a step has differs from that of this run; "" if it does not."""
+    if there == here:
+        return ""
+    if there is None or here is None:
+        return "it is of another run"
+    different = differences(there["config"], here["config"])
+    return f"it is of another run: {different or 'its prior or its images are others'}"
+
+
 def check_setup(workdir: pathlib.Path, name: str) -> None:
     """Refuse one of `SETUP_FILES` that is not the one which the run was begun with.
 

@@ -4,20 +4,28 @@ WORKDIR/metrics.jsonl       one JSON object a line: step, metrics averaged since
 WORKDIR/tensorboard/        the same, and the pictures
 WORKDIR/diagnostics.jsonl   where the config has them: see `diagnostics`
 WORKDIR/samples/STEP.png    samples from the same seed each time
+
+What cannot be written is said once, and training goes on. Lines wait, and are written when the disk takes them again.
 """
 
+import contextlib
 import json
 import pathlib
-from collections.abc import Mapping
+import socket
+import struct
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
-from tensorboardX import SummaryWriter
+from tensorboardX import summary
+from tensorboardX.proto import event_pb2
+from tensorboardX.record_writer import masked_crc32c
 from tqdm.auto import tqdm
 
-from fdrl_jax.files import atomic
+from fdrl_jax.files import Appended, atomic, cut
 from fdrl_jax.pictures import Picture
 from fdrl_jax.untrusted import parse_json
 
@@ -35,16 +43,18 @@ class Observer:
     """Logs of one run; a context manager.
 
     Opened at the step that training starts from, it drops what was logged beyond it: those steps are run again.
+
+    Raises:
+      OSError: what was logged beyond cannot be dropped.
     """
 
     def __init__(self, workdir: pathlib.Path, start_step: int, num_steps: int, progress: bool):
         self._samples = workdir / "samples"
-        self._samples.mkdir(exist_ok=True)
-        self._diagnostics = workdir / DIAGNOSTICS_FILE
-        for path in (workdir / METRICS_FILE, self._diagnostics):
+        for path in (workdir / METRICS_FILE, workdir / DIAGNOSTICS_FILE):
             _drop_lines_after(path, start_step)
-        self._metrics = (workdir / METRICS_FILE).open("a")
-        self._writer = SummaryWriter(str(workdir / "tensorboard"), purge_step=start_step or None)
+        self._metrics, self._diagnostics = (Appended(workdir / name) for name in (METRICS_FILE, DIAGNOSTICS_FILE))
+        self._events = _Events(workdir / "tensorboard", start_step)
+        self._failing: set[str] = set()
         self._bar = tqdm(
             initial=start_step, total=num_steps, desc="train", unit="step", disable=not progress, dynamic_ncols=True
         )
@@ -54,8 +64,9 @@ class Observer:
 
     def __exit__(self, *_: object) -> None:
         self._bar.close()
-        self._metrics.close()
-        self._writer.close()
+        for file in (self._metrics, self._diagnostics):
+            if file.waiting:
+                print(f"{file.path} lacks its last {file.waiting} lines, which could not be written")
 
     def advance(self) -> None:
         """One more step was started."""
@@ -63,10 +74,10 @@ class Observer:
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Metrics after `step` updates."""
-        self._metrics.write(json.dumps({"step": step, **metrics}) + "\n")
-        self._metrics.flush()
-        for name, value in metrics.items():
-            self._writer.add_scalar(name, value, step)
+        with self._trying(METRICS_FILE):
+            self._metrics.add(_line({"step": step, **metrics}))
+        with self._trying("tensorboard"):
+            self._events.add(step, [summary.scalar(name, value) for name, value in metrics.items()])
         self._bar.set_postfix_str(
             f"loss {metrics['loss']:.4g}, ratio on data {metrics['ratio_data']:.3g}, "
             f"on samples {metrics['ratio_flow']:.3g}"
@@ -74,15 +85,63 @@ class Observer:
 
     def diagnose(self, step: int, row: Mapping[str, Any]) -> None:
         """A line of diagnostics after `step` updates."""
-        with self._diagnostics.open("a") as file:
-            file.write(json.dumps(row) + "\n")
-        for name, value in row["metrics"].items():
-            self._writer.add_scalar(f"diagnostics/{name}", value, step)
+        with self._trying(DIAGNOSTICS_FILE):
+            self._diagnostics.add(_line(row))
+        with self._trying("tensorboard"):
+            self._events.add(step, [summary.scalar(f"diagnostics/{k}", v) for k, v in row["metrics"].items()])
 
     def picture(self, step: int, picture: Picture) -> None:
         """Samples after `step` updates."""
-        save_picture(self._samples / f"{step:08d}.png", picture)
-        self._writer.add_image("samples", picture, step, dataformats="HWC")
+        with self._trying("samples"):
+            self._samples.mkdir(parents=True, exist_ok=True)
+            save_picture(self._samples / f"{step:08d}.png", picture)
+        with self._trying("tensorboard"):
+            self._events.add(step, [summary.image("samples", picture, dataformats="HWC")])
+
+    @contextlib.contextmanager
+    def _trying(self, what: str) -> Iterator[None]:
+        """Training is worth more than its logs: say that writing fails, and when it goes on, and no more."""
+        try:
+            yield
+        except OSError as error:
+            if what not in self._failing:
+                print(f"{what} cannot be written ({error.strerror}): training goes on without")
+            self._failing.add(what)
+        else:
+            if what in self._failing:
+                print(f"{what} can be written again")
+            self._failing.discard(what)
+
+
+class _Events:
+    """TensorBoard's file of one run.
+
+    Not tensorboardX's writer: its thread ends with the first error, and the loop would then wait for it forever.
+    """
+
+    def __init__(self, folder: pathlib.Path, start_step: int):
+        there = folder.is_dir() and any(folder.iterdir())
+        # TensorBoard reads a folder's files in the order of their names.
+        self._file = Appended(folder / f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}")
+        self._head = [event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2")]
+        if there:  # Do not show what lies in older files from this step on.
+            begun = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+            self._head.append(event_pb2.Event(wall_time=time.time(), step=start_step, session_log=begun))
+
+    def add(self, step: int, summaries: Iterable[Any]) -> None:
+        events = [event_pb2.Event(wall_time=time.time(), step=step, summary=each) for each in summaries]
+        head, self._head = self._head, []
+        self._file.add(b"".join(_record(event.SerializeToString()) for event in head + events))
+
+
+def _record(content: bytes) -> bytes:
+    """As TensorFlow frames records: the length, its checksum, the content, its checksum."""
+    length = struct.pack("<Q", len(content))
+    return b"".join(part + struct.pack("<I", masked_crc32c(part)) for part in (length, content))
+
+
+def _line(row: Mapping[str, Any]) -> bytes:
+    return (json.dumps(row) + "\n").encode()
 
 
 class Silent:
@@ -104,21 +163,35 @@ class Silent:
 
 
 def _drop_lines_after(path: pathlib.Path, step: int) -> None:
-    """Keep the lines of `path` up to `step`; what is no line of a step, such as one cut short by a kill, goes too."""
-    if not path.exists():
-        return
-    kept = []
-    for line in path.read_text(errors="replace").splitlines():
-        try:
-            if parse_json(line)["step"] > step:
-                break
-        except (ValueError, KeyError, TypeError):
-            continue
-        kept.append(line + "\n")
-    with atomic(path) as temporary:
-        temporary.write_text("".join(kept))
+    """Keep the lines of `path` up to `step`; a last line cut short by a kill goes too."""
+    if path.exists():
+        cut(path, max((end for end, _ in _lines_until(path, step)), default=0))
 
 
-def mean_metrics(rows: list[Mapping[str, np.ndarray]]) -> dict[str, float]:
-    """Average each metric over steps, in float64."""
-    return {name: float(np.mean([row[name] for row in rows], dtype=np.float64)) for name in rows[0]}
+def _lines_until(path: pathlib.Path, step: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The lines up to `step`: where each ends, in bytes, and as it reads; one that is damaged is passed over."""
+    end = 0
+    with path.open("rb") as file:
+        for line in file:
+            end += len(line)
+            try:
+                row = parse_json(line.decode())
+                if row["step"] > step or not line.endswith(b"\n"):
+                    return
+            except (ValueError, KeyError, TypeError):
+                continue
+            yield end, row
+
+
+def losses(workdir: pathlib.Path, step: int) -> list[float]:
+    """The loss of each line that metrics.jsonl has up to `step`."""
+    path = workdir / METRICS_FILE
+    rows = [row for _, row in _lines_until(path, step)] if path.exists() else []
+    return [float(row["loss"]) for row in rows if isinstance(row.get("loss"), float)]
+
+
+def line_of(rows: Sequence[Mapping[str, np.ndarray]]) -> dict[str, float]:
+    """Each metric of some steps in one number, in float64: the mean, and of `max_flow` the maximum."""
+    # A checkpoint of an older version may hold steps without it.
+    values = {name: np.array([row[name] for row in rows if name in row], np.float64) for name in rows[-1]}
+    return {name: float(x.max() if name == "max_flow" else x.mean()) for name, x in values.items()}

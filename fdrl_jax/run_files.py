@@ -6,6 +6,7 @@
     WORKDIR/data.json           the digest of the training images, where they were read from files
     WORKDIR/manifest.json       checksums of the above, and the fields that the run keeps: see `manifest`
     WORKDIR/checkpoints/STEP/   orbax checkpoints of the `TrainState` after STEP updates, each with its manifest
+    WORKDIR/rollbacks.json      where training went back from numbers gone bad: see `guard`
     WORKDIR/best/STEP/          the same, of the best step by `diagnostics.best`; WORKDIR/best.json says how good
 
 Here what is written once, when a run is set up; the steps are in `checkpoint`, the manifests in `manifest`.
@@ -22,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from fdrl_jax import manifest
+from fdrl_jax import manifest, sharding
 from fdrl_jax.files import atomic
 from fdrl_jax.manifest import BEST, CHECKPOINTS, DATA_FILE, PRIOR_FILE
 from fdrl_jax.types import InputError
@@ -77,9 +78,9 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
             # Whoever held it may have removed the file since it was opened.
             if not path.exists() or os.fstat(file.fileno()).st_ino != path.stat().st_ino:
                 continue
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-            file.flush()
+            with contextlib.suppress(OSError):  # Who holds it is good to know; a full disk is found soon enough.
+                os.truncate(file.fileno(), 0)
+                os.write(file.fileno(), f"process {os.getpid()} on {socket.gethostname()}\n".encode())
             try:
                 yield
             finally:
@@ -129,6 +130,8 @@ def read_data_digest(workdir: pathlib.Path) -> str | None:
 def read_best(workdir: pathlib.Path) -> dict[str, Any] | None:
     """{"step", "metric", "value"} of the best checkpoint kept; None where there is none.
 
+    And "rollbacks", how many the run had had then (see `guard`), where there were some.
+
     Raises:
       InputError: the file is damaged.
     """
@@ -137,7 +140,8 @@ def read_best(workdir: pathlib.Path) -> dict[str, Any] | None:
         return None
     try:
         best = load_json(path)
-        return {"step": int(best["step"]), "metric": str(best["metric"]), "value": float(best["value"])}
+        found = {"step": int(best["step"]), "metric": str(best["metric"]), "value": float(best["value"])}
+        return found | ({"rollbacks": int(best["rollbacks"])} if "rollbacks" in best else {})
     except (ValueError, OSError, KeyError, TypeError, OverflowError) as error:
         raise InputError(f"{path} is damaged ({error}): delete it and {BEST}/, or restore them") from None
 
@@ -146,6 +150,12 @@ def write_best(workdir: pathlib.Path, best: dict[str, Any]) -> None:
     """Say which step `best/` keeps, once it is kept."""
     with atomic(workdir / BEST_FILE) as path:
         path.write_text(json.dumps(best) + "\n")
+
+
+def remove_best(workdir: pathlib.Path) -> None:
+    """Say that `best/` keeps no step."""
+    if sharding.is_first_host():
+        (workdir / BEST_FILE).unlink(missing_ok=True)
 
 
 def read_prior(workdir: pathlib.Path) -> dict[str, np.ndarray]:

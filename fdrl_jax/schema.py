@@ -153,6 +153,12 @@ COMMON: dict[str, Fields] = {
         "checkpoint_every": integer(1),
         "keep": integer(1),
         "microbatch": MayBeAbsent(integer(0)),
+        # What counts as diverged, and what to do then: see `guard`.
+        "sample_range": MayBeAbsent(number(0)),
+        "spike": MayBeAbsent(number(0)),
+        "on_divergence": MayBeAbsent(one_of("stop", "rollback")),
+        "max_rollbacks": MayBeAbsent(integer(0)),
+        "rollback_rate": MayBeAbsent(number(0, 1, open_minimum=True)),
     },
     # See `diagnostics`.
     "diagnostics": {

@@ -1,7 +1,7 @@
 """The mesh of all devices of all hosts, and how arrays lie on it. The only module that names mesh axes.
 
 Examples, particles and their keys are split by sample index, in equal parts; everything else is the same on every
-device. So the flow needs no communication, and a training step one sum: that of the gradients (`mean`).
+device. So the flow needs no communication, and a training step one sum: that of the gradients (`mean_and_max`).
 """
 
 import contextlib
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.experimental import multihost_utils
@@ -220,7 +221,7 @@ def constrain(x: T, spec: PartitionSpec, on: Mesh) -> T:
 def per_device(
     function: Callable[..., Any], on: Mesh, in_specs: tuple[PartitionSpec, ...], out_specs: Any
 ) -> Callable[..., Any]:
-    """`function` run by every device on its part of the arguments. Only `mean` communicates."""
+    """`function` run by every device on its part of the arguments. Only `mean_and_max` communicates."""
     return function if on.size == 1 else jax.shard_map(function, mesh=on, in_specs=in_specs, out_specs=out_specs)
 
 
@@ -233,10 +234,39 @@ def own(tree: T, on: Mesh) -> T:
     return tree if on.size == 1 else lax.pcast(tree, _SAMPLES, to="varying")
 
 
-def mean(tree: T, on: Mesh) -> T:
-    """In `per_device`, the mean of each device's tree of floats over all of them, in one communication."""
+def mean_and_max(tree: T, value: jax.Array, on: Mesh) -> tuple[T, jax.Array]:
+    """In `per_device`, the mean of each device's tree of floats over all of them, and the greatest `value`.
+
+    In one communication, where a maximum by itself would be a second: each device adds its value at a place of its own.
+    NaN is greater than any number.
+    """
     if on.size == 1:
-        return tree
+        return tree, value
     # One array: the sums of many are merged only up to a size that depends on the backend.
     flat, restore = ravel_pytree(tree)
-    return restore(lax.psum(flat, _SAMPLES) / on.size)
+    places = jnp.where(lax.axis_index(_SAMPLES) == jnp.arange(on.size), value, jnp.zeros_like(value))
+    sums = lax.psum(jnp.concatenate([flat, places]), _SAMPLES)
+    return restore(sums[: -on.size] / on.size), sums[-on.size :].max()
+
+
+def of_parts(function: Callable[..., tuple[T, jax.Array]], samples: Any, size: int, on: Mesh) -> tuple[T, jax.Array]:
+    """`function`, of a mean over samples and a maximum, of a device's; where they are more than `size`, part by part.
+
+    Args:
+      function: of trees of samples; a tree of means over them, and a scalar, of which the greatest is taken.
+      samples: its arguments, arrays [count, ...] of this device.
+      size: of a part, which divides `count` where it is less; 0 takes all at once.
+    """
+    count = len(jax.tree.leaves(samples)[0])
+    if not size or count <= size:
+        return function(*samples)
+    parts = jax.tree.map(lambda x: x.reshape(count // size, size, *x.shape[1:]), samples)
+    start, _ = jax.eval_shape(function, *jax.tree.map(lambda x: x[0], parts))
+    start = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), start)
+
+    def add(totals: T, part: Any) -> tuple[T, jax.Array]:
+        means, greatest = function(*part)
+        return jax.tree.map(jnp.add, totals, means), greatest
+
+    totals, greatest = lax.scan(add, own(start, on), parts)
+    return jax.tree.map(lambda x: x * (size / count), totals), greatest.max()

@@ -6,7 +6,7 @@ The only module that jits. Both draw every random number from a root key through
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias, TypedDict, TypeVar
+from typing import Any, TypeAlias, TypedDict
 
 import jax
 import jax.numpy as jnp
@@ -24,8 +24,6 @@ from fdrl_jax.state import TrainState, update_ema
 from fdrl_jax.types import InputError, Keys, Output, OutputFn, Parameterisation, Params, Particles, RatioFn
 
 Batch = Float[Array, "batch *event"] | UInt8[Array, "batch *event"]
-
-T = TypeVar("T")
 
 # Of the loss and of r on data and on flowed samples.
 Means: TypeAlias = tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]
@@ -74,12 +72,16 @@ class Recipe:
 
 
 class Metrics(TypedDict):
-    """Scalars of one training step, float32. The ratios are means of r over the batch."""
+    """Scalars of one training step, float32. The ratios are means of r over the batch.
+
+    `max_flow` is the largest |x| of what was flowed, or NaN where a sample is: a flow may diverge before the loss does.
+    """
 
     loss: Float[Array, ""]
     ratio_data: Float[Array, ""]
     ratio_flow: Float[Array, ""]
     grad_norm: Float[Array, ""]
+    max_flow: Float[Array, ""]
 
 
 def ratio(output: Output, parameterisation: Parameterisation) -> Output:
@@ -139,18 +141,20 @@ def make_train_step(
 
     def gradient(
         params: Params, spectral: Spectral, flow_params: Params, keys: dict[str, Keys], batch: Batch, x_q: Particles
-    ) -> tuple[Params, Means]:
-        """Of the mean loss over these samples, with the means that are logged."""
+    ) -> tuple[tuple[Params, Means], Float[Array, ""]]:
+        """Of the mean loss over these samples, with the means that are logged; and the largest |x_q|."""
         x_p = _dequantized(keys["dequantize"], batch, recipe.dequantize_sigma)
         if recipe.guided:
             x_q = flow.simulate(keys["flow"], x_q, num_steps=recipe.num_steps, **recipe.dynamics(flow_params))
         (loss, (o_p, o_q)), grads = jax.value_and_grad(loss_fn, has_aux=True)(params, spectral, x_p, x_q)
         means = (loss, *(ratio(o, estimator.parameterisation).mean() for o in (o_p, o_q)))
-        return grads, means
+        return (grads, means), jnp.abs(x_q).max()
 
-    def of_a_device(params: Params, spectral: Spectral, flow_params: Params, *samples: Any) -> tuple[Params, Means]:
+    def of_a_device(params: Params, spectral: Spectral, flow_params: Params, *samples: Any) -> Any:
         fixed = sharding.own((params, spectral, flow_params), mesh)
-        return sharding.mean(_mean_of_parts(partial(gradient, *fixed), samples, recipe.microbatch, mesh), mesh)
+        return sharding.mean_and_max(
+            *sharding.of_parts(partial(gradient, *fixed), samples, recipe.microbatch, mesh), mesh
+        )
 
     in_specs = (*[sharding.SAME] * 3, *[sharding.BY_SAMPLE] * 3)
     of_all_devices = sharding.per_device(of_a_device, mesh, in_specs, sharding.SAME)
@@ -165,10 +169,11 @@ def make_train_step(
         spectral = estimator.advance_spectral(state.params, state.spectral)
         # Normalised here, once, rather than in every step of the flow.
         flow_params = estimator.effective(state.params, spectral)
-        grads, (loss, ratio_data, ratio_flow) = of_all_devices(state.params, spectral, flow_params, keys, batch, x_q)
+        (grads, means), max_flow = of_all_devices(state.params, spectral, flow_params, keys, batch, x_q)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        metrics = Metrics(loss=loss, ratio_data=ratio_data, ratio_flow=ratio_flow, grad_norm=optax.tree.norm(grads))
+        named = dict(zip(("loss", "ratio_data", "ratio_flow"), means, strict=True))
+        metrics = Metrics(**named, grad_norm=optax.tree.norm(grads), max_flow=max_flow)  # type: ignore[typeddict-item]
         ema_params = update_ema(state.ema_params, params, recipe.ema_decay)
         return TrainState(state.step + 1, params, ema_params, opt_state, spectral), metrics
 
@@ -182,23 +187,6 @@ def _draw(prior: Prior, keys: Keys, mesh: Mesh) -> Particles:
         # Each device makes its rows of all draws. Without this XLA would collect the whole factor on each.
         x = sharding.constrain(x, sharding.SAME, mesh)
     return x if len(x) % mesh.size else sharding.constrain(x, sharding.BY_SAMPLE, mesh)
-
-
-def _mean_of_parts(function: Callable[..., T], samples: Any, size: int, mesh: Mesh) -> T:
-    """`function` of a device's samples; where they are more than `size`, the mean of it over parts of that size."""
-    count = len(jax.tree.leaves(samples)[0])
-    if not size or count <= size:
-        return function(*samples)
-    parts = jax.tree.map(lambda x: x.reshape(count // size, size, *x.shape[1:]), samples)
-    start = jax.tree.map(
-        lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(function, *jax.tree.map(lambda x: x[0], parts))
-    )
-
-    def add(totals: T, part: Any) -> tuple[T, None]:
-        return jax.tree.map(jnp.add, totals, function(*part)), None
-
-    totals = jax.lax.scan(add, sharding.own(start, mesh), parts)[0]
-    return jax.tree.map(lambda x: x * (size / count), totals)
 
 
 def compiled_train_step(

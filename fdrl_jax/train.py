@@ -4,15 +4,16 @@ import contextlib
 import os
 import pathlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import jax
-import numpy as np
 
 from fdrl_jax import (
     builders,
     checkpoint,
     data,
+    guard,
     looks,
     manifest,
     observe,
@@ -59,12 +60,12 @@ def train(
 
     Raises:
       InputError: the config is wrong, or `workdir` belongs to another experiment or cannot be written.
-      DivergedError: the loss became non-finite; checkpoints up to there are kept.
+      DivergedError: numbers went bad (`guard`), and the config does not say to roll back, or not so often; checkpoints
+        up to there are kept.
       StoppedError: `stop` said so.
     """
     experiment = builders.build(config)
     workdir = require_path("workdir", workdir, "the run's directory")
-    num_steps = experiment.config["train"]["num_steps"]
     batch_size = experiment.config["data"]["batch_size"]
     steps.check_batch("config.data.batch_size", experiment.recipe, batch_size, sharding.mesh())
     progress = progress and sharding.is_first_host()
@@ -84,26 +85,57 @@ def train(
         if placement:
             _say(placement)
         checkpoints = stack.enter_context(checkpoint.Checkpoints(workdir, keep=experiment.config["train"]["keep"]))
-        start = checkpoints.newest() or 0
-        if start:
-            state = checkpoints.restore(start, sampling.abstract_state(experiment))
-        else:
-            state = sharding.same(sampling.initial_state(experiment))
-        if start >= num_steps:
-            _say(f"{workdir} is trained to step {start} of {num_steps}: nothing to do")
-        else:
-            parameters = sum(x.size for x in jax.tree.leaves(state.params))
-            _say(f"{'resume at' if start else 'start from'} step {start} of {num_steps}; {parameters:,} parameters")
-            observer: observe.Observer | observe.Silent = observe.Silent()
-            if sharding.is_first_host():
-                observer = stack.enter_context(observe.Observer(workdir, start, num_steps, progress))
-            seen = None
-            if "diagnostics" in experiment.config:
-                seen = stack.enter_context(looks.Looks(experiment, dataset, workdir, observer))
-            if stop is None:
-                stop = stack.enter_context(stopping.by_interrupt())
-            state = _loop(experiment, dataset, prior, state, start, checkpoints, observer, seen, stop)
+        if stop is None:
+            stop = stack.enter_context(stopping.by_interrupt())
+        rollbacks, state = guard.read(workdir), None
+        while state is None:
+            try:
+                run = _Run(experiment, workdir, dataset, prior, checkpoints, rollbacks, stop, progress)
+                state = _from_newest_checkpoint(run)
+            except DivergedError as error:
+                checkpoints.wait()
+                rollbacks = guard.roll_back(experiment.config["train"], rollbacks, error, checkpoints.newest())
+                if sharding.is_first_host():
+                    guard.write(workdir, rollbacks)
+                _say(f"{error}: back to step {rollbacks[-1].to}, the learning rate times {rollbacks.rate:g}")
     return sampling.trained(experiment, state, prior)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What stays the same while a run trains from one checkpoint on."""
+
+    experiment: builders.Experiment
+    workdir: pathlib.Path
+    dataset: data.Dataset
+    prior: Prior | HostGaussian
+    checkpoints: checkpoint.Checkpoints
+    rollbacks: guard.Rollbacks
+    stop: Callable[[], int]
+    progress: bool
+
+
+def _from_newest_checkpoint(run: _Run) -> TrainState:
+    """Train to the end, or to what is raised."""
+    num_steps = run.experiment.config["train"]["num_steps"]
+    start = run.checkpoints.newest() or 0
+    if start:
+        state = run.checkpoints.restore(start, sampling.abstract_state(run.experiment))
+    else:
+        state = sharding.same(sampling.initial_state(run.experiment))
+    if start >= num_steps:
+        _say(f"{run.workdir} is trained to step {start} of {num_steps}: nothing to do")
+        return state
+    parameters = sum(x.size for x in jax.tree.leaves(state.params))
+    _say(f"{'resume at' if start else 'start from'} step {start} of {num_steps}; {parameters:,} parameters")
+    with contextlib.ExitStack() as stack:
+        observer: observe.Observer | observe.Silent = observe.Silent()
+        if sharding.is_first_host():
+            observer = stack.enter_context(observe.Observer(run.workdir, start, num_steps, run.progress))
+        seen = None
+        if "diagnostics" in run.experiment.config:
+            seen = stack.enter_context(looks.Looks(run.experiment, run.dataset, run.workdir, observer, run.rollbacks))
+        return _loop(run, state, start, observer, seen)
 
 
 def _say(line: str) -> None:
@@ -172,37 +204,34 @@ def _check_same(config: Mapping[str, Any], stored: Mapping[str, Any], workdir: p
 
 
 def _loop(
-    experiment: builders.Experiment,
-    dataset: data.Dataset,
-    prior: Prior | HostGaussian,
-    state: TrainState,
-    start: int,
-    checkpoints: checkpoint.Checkpoints,
-    observer: observe.Observer | observe.Silent,
-    seen: looks.Looks | None,
-    stop: Callable[[], int],
+    run: _Run, state: TrainState, start: int, observer: observe.Observer | observe.Silent, seen: looks.Looks | None
 ) -> TrainState:
-    config, schedule = experiment.config["train"], experiment.schedule
-    seed, batch_size = experiment.config["seed"], experiment.config["data"]["batch_size"]
+    experiment, checkpoints, prior = run.experiment, run.checkpoints, run.prior
+    config, batch_size = experiment.config["train"], experiment.config["data"]["batch_size"]
     num_steps = config["num_steps"]
-    root, mine = jax.random.key(seed), sharding.share(batch_size)
+    slowed = builders.slowed(experiment, run.rollbacks.rate)
+    train_step = steps.make_train_step(slowed.recipe, slowed.optimizer)
+    # Pictures are drawn from the same numbers after a rollback too.
+    picture_root, mine = jax.random.key(experiment.config["seed"]), sharding.share(batch_size)
+    seed, root = run.rollbacks.seed(experiment.config["seed"]), run.rollbacks.root(picture_root)
     everywhere = sharding.same(root)
-    train_step = steps.make_train_step(experiment.recipe, experiment.optimizer)
     # Of the steps since the last line of the log.
     pending: list[Any] = checkpoints.pending(start) if start else []
+    # All hosts read the lines, which are older than this run.
+    watch = guard.Watch(config, observe.losses(run.workdir, start))
     saved = start
 
     def due(every: int, done: int) -> bool:
         return done % every == 0 or done == num_steps
 
     def load(step: int) -> tuple[jax.Array, Prior]:
-        batch: Any = dataset.batch(seed, step, batch_size, mine)
+        batch: Any = run.dataset.batch(seed, step, batch_size, mine)
         return sharding.by_sample(batch, batch_size), steps.prior_of_step(prior, root, step, batch_size)
 
     def save(done: int, state: TrainState, pending: list[Any]) -> None:
         nonlocal saved
         rows = jax.device_get(pending)
-        _check_finite(rows, done - len(rows), checkpoints)
+        watch.check(rows, done - len(rows))
         checkpoints.save(done, state, rows)
         saved = done
 
@@ -220,17 +249,19 @@ def _loop(
             # diverged.
             if due(config["log_every"], done) or saves or is_looked_at:
                 rows = jax.device_get(pending)
-                _check_finite(rows, done - len(rows), checkpoints)
-                observer.log(done, {**observe.mean_metrics(rows), "learning_rate": float(schedule(step))})
+                watch.check(rows, done - len(rows))
+                line = observe.line_of(rows)
+                observer.log(done, {**line, "learning_rate": float(slowed.schedule(step))})
+                watch.logged(line["loss"])
                 pending = []
             if due(config["sample_every"], done):
-                observer.picture(done, _picture(sampling.trained(experiment, state, prior), root))
+                observer.picture(done, _picture(sampling.trained(experiment, state, prior), picture_root))
             if seen is not None and is_looked_at:
                 seen.look(sampling.trained(experiment, state, prior), state)
             # After all else of the step: a run that goes on from here does not come back to it.
             if saves:
                 save(done, state, pending)
-            reason = _asked_to_stop(stop, done) if done < num_steps else 0
+            reason = _asked_to_stop(run.stop, done) if done < num_steps else 0
             if reason:
                 if saved != done:
                     save(done, state, pending)
@@ -248,20 +279,6 @@ def _asked_to_stop(stop: Callable[[], int], done: int) -> int:
     if jax.process_count() > 1:
         return 0 if done % _AGREE_EVERY else sharding.most(reason)
     return reason
-
-
-def _check_finite(rows: list[Mapping[str, np.ndarray]], first: int, checkpoints: checkpoint.Checkpoints) -> None:
-    # The gradient as well as the loss: a finite loss with an infinite gradient makes bad parameters that a checkpoint
-    # would keep.
-    for step, row in enumerate(rows, first):
-        if not (np.isfinite(row["loss"]) and np.isfinite(row["grad_norm"])):
-            checkpoints.wait()
-            last = checkpoints.latest_step()
-            kept = "there is no checkpoint yet" if last is None else f"the last good checkpoint is step {last}"
-            raise DivergedError(
-                f"training diverged: loss {row['loss']:g}, gradient norm {row['grad_norm']:g} in step {step}; {kept}. "
-                "Try a smaller optimizer.learning_rate or flow.step_size in a new workdir"
-            )
 
 
 def _picture(model: sampling.Model, root: jax.Array) -> Any:

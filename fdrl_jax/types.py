@@ -36,10 +36,15 @@ class InputError(ValueError):
 
 
 class DivergedError(RuntimeError):
-    """Training became non-finite. The message is one line: the step, and the last good checkpoint.
+    """Numbers of training went bad. The message is one line: what, the step, and the last good checkpoint.
 
     `main.py` prints it without a traceback and exits with code 1.
     """
+
+    def __init__(self, message: str, step: int | None = None):
+        """`step`: the one that was bad, where it is known."""
+        super().__init__(message)
+        self.step = step
 
 
 class StoppedError(BaseException):

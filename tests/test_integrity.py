@@ -191,7 +191,8 @@ def test_a_failed_manifest_is_an_error_of_the_next_call(states, tmp_path, monkey
         raise OSError(28, "No space left on device", str(path))
 
     monkeypatch.setattr(manifest, "write", fail)
-    with pytest.raises(OSError, match="No space left"), checkpoint.Checkpoints(tmp_path, keep=2) as checkpoints:
+    message = r"checkpoints.2 cannot be written \(No space left on device\); there is none before"
+    with pytest.raises(InputError, match=message), checkpoint.Checkpoints(tmp_path, keep=2) as checkpoints:
         checkpoints.save(2, states[2])
     with checkpoint.Checkpoints(tmp_path) as checkpoints:
         assert checkpoints.newest() is None or checkpoints.all_steps() == [2]

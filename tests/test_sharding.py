@@ -32,7 +32,7 @@ def found(tmp_path_factory):
 
 
 def differences(found, count, name):
-    """Of losses, parameters, their averages and the vectors of the spectral norm, from those on one device."""
+    """Of losses, largest |x|, parameters, their averages and the vectors of the spectral norm, from one device's."""
     prefix = f"{count}/{name}"
     keys = [key for key in found if key.startswith((f"{prefix}/", f"{prefix}["))]
     assert len(keys) > 8
@@ -66,7 +66,8 @@ def test_the_devices_communicate_once_a_step(found, prior):
     lines = [str(line) for line in found[f"4/collectives/{prior}"]]
     sums = [line for line in lines if "all-reduce" in line]
     assert len(sums) == 1, lines
-    assert f"f32[{parameters + 3}]" in sums[0]  # Of the gradient, the loss and two ratios.
+    # Of the gradient, the loss and two ratios; and each device's largest |x| at a place of its own.
+    assert f"f32[{parameters + 3 + 4}]" in sums[0]
     others = [line for line in lines if "all-reduce" not in line]
     if prior == "spread":  # Its rows of the 16 draws; not the factor, which would be [16, 16] too.
         assert len(others) == 1

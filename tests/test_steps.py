@@ -143,6 +143,20 @@ def test_a_step_flows_the_prior_by_the_online_parameters_only_if_guided(guided):
     # Through x_p and x_q as they are: not through the flow, where x_q depends on w.
     gradient = (r[:, None] * np.asarray(x_p)).mean(axis=0) - x_q.mean(axis=0)
     assert float(metrics["grad_norm"]) == pytest.approx(np.linalg.norm(gradient), rel=1e-5)
+    assert float(metrics["max_flow"]) == pytest.approx(np.abs(x_q).max(), rel=1e-5)
+
+
+@pytest.mark.parametrize("microbatch", [0, 4])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_one_bad_sample_shows_in_the_metrics(bad, microbatch):
+    # Where the network does not see it: the loss is good.
+    estimator = linear(lambda params, x: jnp.where(jnp.isfinite(x), x, 0) @ params)
+    before, optimizer = sgd_state(jnp.asarray(W))
+    x_0 = points(16).at[5, 1].set(bad)
+    train_step = steps.make_train_step(recipe(estimator, guided=False, microbatch=microbatch), optimizer)
+    _, metrics = train_step(before, Injected(x_0), ROOT, points(16))
+    assert np.isfinite([metrics["loss"], metrics["grad_norm"]]).all()
+    np.testing.assert_equal(float(metrics["max_flow"]), bad)
 
 
 def test_adam_takes_its_rate_from_the_schedule():
@@ -240,7 +254,7 @@ def test_metrics_of_a_network_are_finite_float32_scalars(module, precision, loss
     current = state.create_state(random_params(estimator), optimizer)
     train_step = steps.make_train_step(recipe(estimator, loss, divergence, noise=0.01), optimizer)
     current, metrics = train_step(current, priors.Uniform((4, 4, 1)), ROOT, jnp.zeros((8, 4, 4, 1), jnp.uint8))
-    assert set(metrics) == {"loss", "ratio_data", "ratio_flow", "grad_norm"}
+    assert set(metrics) == {"loss", "ratio_data", "ratio_flow", "grad_norm", "max_flow"}
     assert all(x.dtype == jnp.float32 and x.shape == () and jnp.isfinite(x) for x in metrics.values())
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves((current.params, current.ema_params)))
 

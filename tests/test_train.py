@@ -62,7 +62,7 @@ def test_what_a_run_leaves_behind(tmp_path):
     shrink.trained(shrink.tiny_digits(), tmp_path)
     assert [line["step"] for line in lines(tmp_path)] == [1, 2, 3, 4]
     assert set(lines(tmp_path)[0]) == {
-        "step", "loss", "ratio_data", "ratio_flow", "grad_norm", "learning_rate"
+        "step", "loss", "ratio_data", "ratio_flow", "grad_norm", "max_flow", "learning_rate"
     }  # fmt: skip
     # 8 x 8 images of 8 x 8 pixels, each enlarged 5 times with gaps of 2: 8 (40 + 2) + 2.
     assert read_picture(tmp_path, 4).shape == (338, 338, 3)

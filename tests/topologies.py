@@ -74,28 +74,33 @@ def decode(params, z):
 
 def train(
     count: int, made: steps.Recipe, optimizer: optax.GradientTransformation, prior: str, num_steps: int
-) -> tuple[np.ndarray, state.TrainState]:
-    """Losses, and the state after `num_steps` steps on `count` devices; compiled once, with nothing sent unasked."""
+) -> tuple[dict[str, np.ndarray], state.TrainState]:
+    """Metrics by step, and the state after `num_steps` steps on `count` devices; compiled once, nothing is sent."""
     on = sharding.mesh(jax.devices()[:count])
     train_step = steps.make_train_step(made, optimizer, on)
     current, root = sharding.same((start(made, optimizer), ROOT), on)
-    source, losses = PRIORS[prior](on), []
+    source, rows = PRIORS[prior](on), []
     for step in range(num_steps):
         now = steps.prior_of_step(source, ROOT, step, BATCH, on)
         images = sharding.by_sample(batch(step), BATCH, on)
         with jax.transfer_guard("disallow"):
             current, metrics = train_step(current, now, root, images)
-        losses.append(metrics["loss"])
+        rows.append(metrics)
     assert train_step._cache_size() == 1, train_step._cache_size()
-    return np.array(jax.device_get(losses)), jax.device_get(current)
+    return by_name(rows), jax.device_get(current)
 
 
-def inspected(count: int, prior: str) -> tuple[jax.stages.Compiled, np.ndarray, state.TrainState]:
+def by_name(rows: list[dict[str, jax.Array]]) -> dict[str, np.ndarray]:
+    rows = jax.device_get(rows)
+    return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+
+
+def inspected(count: int, prior: str) -> tuple[jax.stages.Compiled, dict[str, np.ndarray], state.TrainState]:
     """The compiled step, to look at, and what two steps by it give."""
     on, made, optimizer = sharding.mesh(jax.devices()[:count]), recipe("mlp"), OPTIMIZERS["sgd"]
     train_step = steps.make_train_step(made, optimizer, on)
     current, root = sharding.same((start(made, optimizer), ROOT), on)
-    source, losses = PRIORS[prior](on), []
+    source, rows = PRIORS[prior](on), []
     given = [
         (steps.prior_of_step(source, ROOT, step, BATCH, on), root, sharding.by_sample(batch(step), BATCH, on))
         for step in range(2)
@@ -103,16 +108,16 @@ def inspected(count: int, prior: str) -> tuple[jax.stages.Compiled, np.ndarray, 
     compiled = train_step.lower(current, *given[0]).compile()
     for arguments in given:
         current, metrics = compiled(current, *arguments)
-        losses.append(metrics["loss"])
-    return compiled, np.array(jax.device_get(losses)), jax.device_get(current)
+        rows.append(metrics)
+    return compiled, by_name(rows), jax.device_get(current)
 
 
 def main(out: str) -> None:
     assert jax.device_count() == 8
     found = {}
 
-    def keep(name, losses, current):
-        found[f"{name}/loss"] = losses
+    def keep(name, metrics, current):
+        found.update({f"{name}/{key}": values for key, values in metrics.items() if key in ("loss", "max_flow")})
         for path, leaf in jax.tree_util.tree_leaves_with_path((current.params, current.ema_params, current.spectral)):
             found[f"{name}{jax.tree_util.keystr(path)}"] = leaf
 

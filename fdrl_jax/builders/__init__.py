@@ -12,6 +12,7 @@ from fdrl_jax.builders.experiment import build as build
 from fdrl_jax.builders.experiment import data_transform as data_transform
 from fdrl_jax.builders.experiment import dataset_name as dataset_name
 from fdrl_jax.builders.experiment import normalise as normalise
+from fdrl_jax.builders.experiment import slowed as slowed
 from fdrl_jax.builders.priors import blank_prior as blank_prior
 from fdrl_jax.builders.priors import fit_prior as fit_prior
 from fdrl_jax.builders.priors import load_prior as load_prior

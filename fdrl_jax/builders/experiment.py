@@ -111,6 +111,20 @@ def build(config: schema.Config) -> Experiment:
     return Experiment(config, event_shape, recipe, state.adam(schedule, optimizer["b1"], optimizer["b2"]), schedule)
 
 
+def slowed(experiment: Experiment, factor: float) -> Experiment:
+    """The experiment with `factor` times its learning rate. The optimiser's state is of the same form."""
+    if factor == 1:
+        return experiment
+
+    def schedule(step: Any) -> Any:
+        return factor * experiment.schedule(step)
+
+    config = experiment.config["optimizer"]
+    return dataclasses.replace(
+        experiment, schedule=schedule, optimizer=state.adam(schedule, config["b1"], config["b2"])
+    )
+
+
 def dataset_name(experiment: Experiment) -> str:
     """The data set, such as "cifar10", or of a mere format the last part of its path, such as "fashion-mnist"."""
     data = experiment.config["data"]

@@ -22,9 +22,10 @@ TITLES = {
     "ratio_data": "r on data",
     "ratio_flow": "r on flowed samples",
     "grad_norm": "Gradient norm",
+    "max_flow": "Largest |x| of flowed samples",
     "learning_rate": "Learning rate",
 }
-LOGARITHMIC = ("grad_norm", "learning_rate")
+LOGARITHMIC = ("grad_norm", "max_flow", "learning_rate")
 NOT_PLOTTED = ("step", "seconds")
 
 # How to get what a run has not got. Words between braces are filled in.
