@@ -17,6 +17,8 @@ def base(num_steps: int = NUM_STEPS) -> ConfigDict:
     del config.diagnostics
     config.optimizer.decay_steps = (num_steps * 3 // 4,)
     config.train.update(num_steps=num_steps, sample_every=num_steps, checkpoint_every=num_steps, keep=1)
+    # What goes wrong short of NaN is for the metrics to show.
+    config.train.update(sample_range=0.0, spike=0.0)
     return config
 
 
