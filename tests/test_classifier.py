@@ -4,6 +4,7 @@ import dataclasses
 import json
 import shutil
 
+import hlo
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +15,7 @@ from ml_collections import ConfigDict
 import fdrl_jax
 import main
 from configs import classifier as classifier_config
-from fdrl_jax import builders, classifiers, rng, sampling
+from fdrl_jax import builders, classifiers, rng, sampling, steps
 from fdrl_jax.classifiers import train as training
 from fdrl_jax.types import DivergedError, InputError
 
@@ -377,3 +378,19 @@ def test_labels_go_with_their_images():
     by_image = {image.tobytes(): label for image, label in zip(whole, classes, strict=True)}
     for x, y in ((images, labels), (held_out, held_out_labels)):
         assert [by_image[image.tobytes()] for image in x] == y.tolist()
+
+
+def test_the_classifiers_kernels_are_made_ready_outside_of_the_flow(model, trained):
+    """The kernel of an input gradient is flipped once, and not in every step."""
+    classifier, recipe = classifiers.load_classifier(trained[0]), model.experiment.recipe
+    condition = classifiers.condition(classifier, 3, 0.1, 4, (8, 8, 1))
+    x, zero, root = jnp.zeros((4, 8, 8, 1)), jnp.asarray(0), jax.random.key(0)
+
+    def kernels(condition):
+        change = condition.change(recipe.estimator.parameterisation, 0, 4)
+        lowered = steps.advance.lower(recipe, model.params, root, x, zero, zero, 7, **change)
+        return set(hlo.kernels(hlo.loop_body(lowered.compile().as_text())))
+
+    assert kernels(condition) == {"get-tuple-element"}
+    unprepared = dataclasses.replace(classifier, prepare=lambda params: params)
+    assert kernels(dataclasses.replace(condition, classifier=unprepared)) != {"get-tuple-element"}

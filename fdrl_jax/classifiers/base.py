@@ -15,6 +15,10 @@ from fdrl_jax.types import InputError, Parameterisation, Params, Particles, Rati
 Logits = Float[Array, "batch classes"]
 
 
+def _as_they_are(params: Params) -> Params:
+    return params
+
+
 @dataclasses.dataclass(frozen=True)
 class Classifier:
     """A differentiable function from images to logits.
@@ -25,12 +29,14 @@ class Classifier:
       params: its arrays; {} for a function that keeps them itself.
       name: for messages.
       event_shape: of the images it was trained on, (H, W, C); None where any of a size will do that `apply` takes.
+      prepare: parameters -> those that `apply` is faster with, computed once for a whole flow.
     """
 
     apply: Callable[[Params, Particles], Logits] = dataclasses.field(repr=False)
     params: Params = dataclasses.field(repr=False)
     name: str = "classifier"
     event_shape: tuple[int, ...] | None = None
+    prepare: Callable[[Params], Params] = dataclasses.field(default=_as_they_are, repr=False)
 
     def __call__(self, x: Particles) -> Logits:
         """Logits [batch, classes] of images [batch, H, W, C] in [-1, 1]."""
@@ -88,10 +94,12 @@ class _OfClass:
     """`steps.Change`: from r(x) to r(x | y). Two of them are equal where they compile to the same."""
 
     apply: Callable[[Params, Particles], Logits]
+    prepare: Callable[[Params], Params]
     parameterisation: Parameterisation
 
     def __call__(self, ratio_fn: RatioFn, arguments: tuple[Params, Int[Array, " batch"], Float[Array, ""]]) -> RatioFn:
         params, labels, scale = arguments
+        params = self.prepare(params)  # Here, once, rather than in every step of the flow.
         return compose.class_conditional(
             ratio_fn,
             lambda x: jax.nn.log_softmax(self.apply(params, x)),
@@ -125,7 +133,10 @@ class Condition:
         """
         scale = jnp.asarray(self.scale, jnp.float32)
         arguments = (self.classifier.params, self._labels(first, count), scale)
-        return {"change": _OfClass(self.classifier.apply, parameterisation), "arguments": arguments}
+        return {
+            "change": _OfClass(self.classifier.apply, self.classifier.prepare, parameterisation),
+            "arguments": arguments,
+        }
 
     def start(self, draw: Callable[[int], Particles], first: int, count: int) -> Particles:
         """Of `candidates` prior draws for each of samples first, ..., first + count - 1 the likeliest of its class.
