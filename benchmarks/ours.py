@@ -171,7 +171,7 @@ def prior_times(images: np.ndarray, rank: int, draws: int) -> dict[str, float]:
         prior = priors.fit_gaussian(images, JITTER)
         trace = float(np.square(prior.factor, dtype=np.float64).sum())
     fit = time.perf_counter() - start
-    placed = priors.place(prior, jax.local_devices()[:1])
+    placed = priors.place(prior, jax.devices())
     first = jnp.asarray(0)
     times = [seconds(lambda: steps.draw_prior(placed, jax.random.key(0), first, draws)) for _ in range(4)]
     return {"fit": fit, "draw": sorted(times[1:])[1], "trace": trace}

@@ -32,6 +32,8 @@ ROOT = pathlib.Path(__file__).parents[1]
 NUM_IMAGES = 1500
 # A run is killed at most so often before it may end.
 KILLS_A_RUN = 12
+# A run is there only once: the first kill of each, in turn.
+ONCE = ("prior", "cache")
 
 IMAGES = """
 from ml_collections import ConfigDict
@@ -111,10 +113,10 @@ def _list(folder: pathlib.Path) -> list[pathlib.Path]:
         return []
 
 
-def run_and_kill(run: Torture, generator: random.Random) -> str:
-    """Start it, and kill it at some moment; which, or "" where it came to its end before."""
+def run_and_kill(run: Torture, generator: random.Random, wanted: str = "") -> str:
+    """Start it, and kill it at that moment or some; which, or "" where it came to its end before."""
     moments = run.moments(generator)
-    name = generator.choice([*moments])
+    name = wanted or generator.choice([*moments])
     # Somewhat later too, to hit different places.
     later = generator.choice([0, generator.uniform(0, 0.005), generator.uniform(0, 0.1)])
     process = run.start()
@@ -181,8 +183,8 @@ def torture(folder: pathlib.Path, kills: int, steps: int, seed: int, small: bool
     while counts.total() < kills:
         runs += 1
         run, allowed = Torture(folder, f"run-{runs}", config, small), min(KILLS_A_RUN, kills - counts.total())
-        for _ in range(allowed):
-            name = run_and_kill(run, generator)
+        for kill in range(allowed):
+            name = run_and_kill(run, generator, "" if kill or small else ONCE[runs % len(ONCE)])
             if not name:
                 break
             counts[name] += 1

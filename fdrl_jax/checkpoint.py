@@ -30,7 +30,7 @@ from fdrl_jax.run_files import remove_best as remove_best
 from fdrl_jax.run_files import write_best as write_best
 from fdrl_jax.run_files import write_config as write_config
 from fdrl_jax.run_files import write_setup as write_setup
-from fdrl_jax.state import TrainState
+from fdrl_jax.state import TrainState, arrays
 from fdrl_jax.types import InputError
 
 
@@ -254,7 +254,7 @@ class Checkpoints:
     def _not_written(self, error: Exception) -> InputError:
         """What to raise where a save failed."""
         self._unwritten.add(self._saving)
-        last = self.latest_step()
+        last = max(set(self.all_steps()) - self._unwritten, default=None)
         kept = "there is none before" if last is None else f"checkpoint {last} is whole"
         return InputError(
             f"checkpoint {self._folder(self._saving)} cannot be written ({write_errors.reason(error)}); {kept}. "
@@ -282,7 +282,7 @@ class Checkpoints:
             metadata = self._manager.item_metadata(step)["state"]
             if metadata is None:
                 raise ValueError("it is incomplete")
-            different = manifest.differences(_arrays(metadata.tree), _arrays(target))
+            different = manifest.differences(arrays(metadata.tree), arrays(target))
             if different:
                 raise ValueError(f"it is of another network: {different}")
             restored = self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target)))
@@ -294,10 +294,3 @@ class Checkpoints:
                 f"checkpoint {self._folder(step)} cannot be read: {reason}; move it away to use the one before"
             ) from error
         return restored["state"]
-
-
-def _arrays(tree: Any) -> dict[str, str]:
-    """The dtype and shape of each array, or what has them, in a tree, by its name."""
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    names = (jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in leaves)
-    return {name: f"{np.dtype(x.dtype)} {x.shape}" for name, (_, x) in zip(names, leaves, strict=True)}

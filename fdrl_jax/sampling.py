@@ -1,7 +1,6 @@
 """Sampling from a trained model (Algorithm 2 of arXiv 2303.03714): batches and progress around `steps`."""
 
 import dataclasses
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -119,7 +118,7 @@ def sample(
     if label is not None or classifier is not None:
         shape = model.experiment.event_shape
         condition = classifiers.condition(classifier, label, scale, num_samples, shape, candidates)
-    # Checked here: a generator would not run before the first batch is asked for. Last, as it makes a key.
+    # Here, as a generator runs only when the first batch is asked for; last, as it makes a key.
     arguments = _arguments(model, key, num_samples, num_steps, batch_size)
     return np.concatenate(list(batches(model, *arguments, progress, condition)))
 
@@ -139,9 +138,9 @@ def batches(
     """
     root, num_samples, num_steps, batch_size = _arguments(model, key, num_samples, num_steps, batch_size)
     everywhere = sharding.same(root)
-    # The flow is cut into pieces of one size, a divisor of its length (one compilation), to move the bar. Not into
-    # single steps: each piece prepares the kernels anew, which took CIFAR's network 15% of a step.
-    piece = _largest_divisor(num_steps, at_most=max(10, num_steps // 10))
+    # The flow is cut into pieces of one size (one compilation), to move the bar. Not into single steps: each piece
+    # prepares the kernels anew, which took CIFAR's network 15% of a step.
+    piece = sharding.largest_divisor(num_steps, at_most=max(10, num_steps // 10))
     recipe = model.experiment.recipe
     bar = tqdm(
         total=num_samples * num_steps, desc="sample", unit="flow step", unit_scale=True, disable=_hidden(progress)
@@ -293,9 +292,3 @@ def _arguments(
     require_integer("batch_size", batch_size, 1)
     # Rounded up, so that every device has as many.
     return root_key(key), int(num_samples), int(num_steps), sharding.rounded_up(int(min(batch_size, num_samples)), on)
-
-
-def _largest_divisor(n: int, at_most: int) -> int:
-    """The largest divisor of n that is not above `at_most`; 1 for n = 0."""
-    small = [d for d in range(1, math.isqrt(n) + 1) if n % d == 0]
-    return max([1, *(d for s in small for d in (s, n // s) if d <= at_most)])

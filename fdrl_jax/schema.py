@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 from fdrl_jax.divergences import DIVERGENCES
 from fdrl_jax.losses import LOSSES
 from fdrl_jax.types import InputError
+from fdrl_jax.untrusted import MAX_SHOWN, shown
 
 # What a user hands over: a config file's object, or nested dicts (of JSON, say).
 Config: TypeAlias = ConfigDict | Mapping[str, Any]
@@ -38,11 +39,10 @@ class MayBeAbsent:
 # jax.random.key takes a larger seed modulo this plus one, so that two seeds would give the same samples.
 MAX_SEED = 2**32 - 1
 
-# Beyond these, int32 counters and float32 arithmetic overflow.
+# Beyond these, int32 counters and float32 arithmetic overflow,
 MAX_INT, _MAX_FLOAT = 2**31 - 1, 3e38
-
-# Beyond these a slip of the finger, or a hostile config, would take all memory; and of a value in a message.
-_MAX_SIDE, _MAX_WIDTH, _MAX_BLOCKS, _SHOWN = 4096, 65536, 1000, 200
+# and a slip of the finger, or a hostile config, would take all memory.
+_MAX_SIDE, _MAX_WIDTH, _MAX_BLOCKS = 4096, 65536, 1000
 
 
 def integer(minimum: int, maximum: int = MAX_INT) -> Check:
@@ -281,17 +281,11 @@ def nearest(name: str, known: set[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(sorted(known))}"
 
 
-def shown(value: Any) -> str:
-    """A value in a message: its repr, cut where it is long. JSON of someone else may hold megabytes."""
-    found = repr(value)
-    return found if len(found) <= _SHOWN else f"{found[:_SHOWN]}..."
-
-
 def _check_names(prefix: str, values: Mapping[str, Any], known: set[str], optional: set[str]) -> None:
     suffix = f" for {prefix}name = {values['name']!r}" if "name" in values else ""
     for name in values:
         if name not in known:
-            raise InputError(f"config.{prefix}{name[:_SHOWN]} is not a field{suffix}: {nearest(name, known)}")
+            raise InputError(f"config.{prefix}{name[:MAX_SHOWN]} is not a field{suffix}: {nearest(name, known)}")
     for name in sorted(known - optional):
         if name not in values:
             raise InputError(f"config.{prefix}{name} is missing{suffix}: add it to the config file")

@@ -72,7 +72,13 @@ def use_cores(count: int = 0) -> None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     most = min(cores, _MOST_CPU_DEVICES)
     with contextlib.suppress(RuntimeError):  # JAX is in use.
-        jax.config.update("jax_num_cpu_devices", max(n for n in range(1, most + 1) if count % n == 0))
+        jax.config.update("jax_num_cpu_devices", largest_divisor(count, most) if count else most)
+
+
+def largest_divisor(n: int, at_most: int) -> int:
+    """The largest divisor of n that is not above `at_most`; 1 for n = 0."""
+    small = [d for d in range(1, math.isqrt(n) + 1) if n % d == 0]
+    return max([1, *(d for s in small for d in (s, n // s) if d <= at_most)])
 
 
 def rounded_up(count: int, on: Mesh) -> int:

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import PyTree
 
@@ -65,3 +66,10 @@ def learning_rate_schedule(learning_rate: float, decay_steps: Sequence[int], dec
 def adam(schedule: optax.Schedule, b1: float, b2: float) -> optax.GradientTransformation:
     """Adam (Kingma and Ba, 2015) with eps 1e-8, as PyTorch's."""
     return optax.adam(schedule, b1, b2, eps=1e-8)
+
+
+def arrays(tree: Any) -> dict[str, str]:
+    """The dtype and shape of each array, or what has them, in a tree, by its name."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    names = (jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in leaves)
+    return {name: f"{np.dtype(x.dtype)} {x.shape}" for name, (_, x) in zip(names, leaves, strict=True)}

@@ -24,6 +24,9 @@ from numpy.lib.npyio import NpzFile
 # Of a JSON file, and of groups in groups in it. Ours have three.
 MAX_JSON_BYTES, MAX_JSON_DEPTH = 2**28, 50
 
+# Characters of a value in a message.
+MAX_SHOWN = 200
+
 # What a compressed file may unpack to in any case, and beyond that how many times its own size.
 MAX_UNPACKED, MAX_RATIO = 2**28, 100
 
@@ -152,3 +155,9 @@ def escapes(member: str) -> bool:
     """Whether the name of an archive's member, or of a file below a folder, is absolute or goes upwards."""
     parts = pathlib.PurePosixPath(member.replace("\\", "/")).parts
     return member.startswith(("/", "\\")) or ".." in parts or "\0" in member or (len(member) > 1 and member[1] == ":")
+
+
+def shown(value: Any) -> str:
+    """A value in a message: its repr, cut after `MAX_SHOWN` characters. JSON of someone else may hold megabytes."""
+    found = repr(value)
+    return found if len(found) <= MAX_SHOWN else f"{found[:MAX_SHOWN]}..."

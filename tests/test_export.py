@@ -240,7 +240,7 @@ def test_nothing_is_overwritten(runs, tmp_path, capsys):
         (("--workdir={runs}/none", "--out={tmp}/model"), "none holds no training run"),
         (("--workdir={runs}/points",), "--out is missing: the folder to export to"),
         (("--workdir={runs}/points", "--out={tmp}/no/model"), "no/model cannot be made: check"),
-        (("--workdir={runs}/points", "--out={tmp}/model", "--rank=0"), "--rank=0: 0 is not a positive integer"),
+        (("--workdir={runs}/points", "--out={tmp}/model", "--rank=0"), "--rank=0: 0 is not an integer in the range [1"),
         (("--workdir={runs}/points", "--out={tmp}/model", "--step=last"), "--step=last must be the number"),
         (("--workdir={runs}/points", "--out={tmp}/model", "--every=2"), "--every is a flag of --mode=sample, not of"),
     ],

@@ -17,7 +17,7 @@ import shrink
 import tiny_config
 
 import fdrl_jax
-from fdrl_jax import sharding
+from fdrl_jax import guard, sharding
 
 ROOT = pathlib.Path(__file__).parents[1]
 # Each starts several processes, which compile by themselves.
@@ -135,6 +135,24 @@ def test_all_stop_at_the_same_step_where_one_is_told_to(tmp_path, told):
     assert f"resume at step {kept} of {kept + 7}" in printed[0]
     lines = [line["step"] for line in metrics(workdir)]
     assert lines == [step for step in range(1, kept + 8) if step % 7 == 0 or step == kept + 7]
+
+
+def test_all_go_back_together_where_numbers_go_bad(tmp_path):
+    workdir = tmp_path / "run"
+    command = [
+        f"--config={ROOT / 'tests/tiny_config.py'}", f"--workdir={workdir}", "--config.train.sample_range=1e-3",
+        "--config.train.on_divergence=rollback", "--config.train.max_rollbacks=2", "--config.train.log_every=1",
+    ]  # fmt: skip
+    with processes(2, 1, tmp_path / "bad", *command) as started:
+        assert [process.wait(timeout=300) for process in started] == [1, 1]
+    first, second = ((tmp_path / "bad" / str(i)).read_text() for i in range(2))
+    assert [text.count("back to step 0, the learning rate times") for text in (first, second)] == [2, 0]
+    for text in (first, second):
+        assert (
+            "in step 0, beyond config.train.sample_range = 0.001; there is no checkpoint yet; it was rolled back 2"
+            in text
+        )
+    assert len(guard.read(workdir)) == 2
 
 
 def wait_for(condition, seconds):

@@ -619,7 +619,7 @@ def test_a_report_in_a_browser(full, tmp_path, width, dark):
     found = browser.look(write_report(full), width, tmp_path, dark)
     check(found, width)
     assert len(found["images"]) == 3
-    assert len(found["plots"]) == 9
+    assert len(found["plots"]) == 10
     if width == 390:  # The metrics are wider than a phone, and scroll in their box.
         assert any(box["inside"] > box["shown"] for box in found["boxes"])
     light_page, light_ink = brightness(found["background"]) > 200, brightness(found["ink"]) > 200

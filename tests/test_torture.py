@@ -14,7 +14,7 @@ def test_killed_runs_end_as_one_that_was_not(tmp_path, capsys):
 def test_another_end_is_found(tmp_path, monkeypatch):
     outcome, count = torture.outcome, iter(range(2))
     # The second time, one bit of the state is another.
-    monkeypatch.setattr(torture, "run_and_kill", lambda run, generator: torture.finish(run) or "")
+    monkeypatch.setattr(torture, "run_and_kill", lambda run, *_: torture.finish(run) or "")
     monkeypatch.setattr(
         torture, "outcome", lambda *args: outcome(*args) | ({"metrics.jsonl": b""} if next(count) else {})
     )
