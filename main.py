@@ -103,9 +103,13 @@ def _use_cores(fv: flags.FlagValues, config: Any) -> None:
     """On a CPU, let the flow run on every core; several processes say themselves what each has."""
     if fv.mode not in ("train", "sample", "translate", "evaluate", "figures") or jax.distributed.is_initialized():
         return
-    # Still unchecked, and so of any type.
-    batch_size = config.get("data", {}).get("batch_size") if fv.mode == "train" else 0
-    sharding.use_cores(batch_size if isinstance(batch_size, int) else 1)
+    if fv.mode != "train":
+        sharding.use_cores()
+        return
+    # Still unchecked: any type, or none.
+    batch_size = getattr(config.get("data"), "batch_size", None)
+    if isinstance(batch_size, int) and batch_size > 0:
+        sharding.use_cores(batch_size)
 
 
 def _keep_compiled(fv: flags.FlagValues) -> None:

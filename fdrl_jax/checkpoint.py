@@ -16,6 +16,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from fdrl_jax import manifest, sharding, write_errors
+from fdrl_jax.files import sync
 from fdrl_jax.manifest import BEST as BEST
 from fdrl_jax.manifest import CHECKPOINTS, MANIFEST_FILE
 from fdrl_jax.run_files import BEST_FILE as BEST_FILE
@@ -215,6 +216,9 @@ class Checkpoints:
         try:
             self._manager.wait_until_finished()
             folder = self._folder(step)
+            # First: after a loss of power a manifest must not be there without what it names.
+            for path in (*folder.rglob("*"), folder, self._directory):
+                sync(path)
             body = {"step": step, "run": self._run, "files": manifest.digests(folder), "pending": pending}
             manifest.write(folder / MANIFEST_FILE, body)
             self._good.add(step)

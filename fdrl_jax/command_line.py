@@ -41,6 +41,10 @@ MODES = {
 def define_flags(argv: list[str]) -> flags.FlagValues:
     """The program's flags; not absl's global ones, so that `run` can be called more than once in a process."""
     fv = flags.FlagValues()
+
+    def integer(name: str, default: int | None, text: str, minimum: int, maximum: int = schema.MAX_INT) -> None:
+        flags.DEFINE_integer(name, default, text, lower_bound=minimum, upper_bound=maximum, flag_values=fv)
+
     config_flags.DEFINE_config_file(
         "config",
         None,
@@ -50,22 +54,9 @@ def define_flags(argv: list[str]) -> flags.FlagValues:
     )
     flags.DEFINE_enum("mode", "train", list(MODES), "What to do.", flag_values=fv)
     flags.DEFINE_string("workdir", None, "The run's directory; made by training.", flag_values=fv)
-    flags.DEFINE_integer(
-        "num_samples",
-        None,
-        "sample, export: how many, 64 by default; evaluate; figures: how many to measure, 1000 by default.",
-        lower_bound=1,
-        upper_bound=schema.MAX_INT,
-        flag_values=fv,
-    )
-    flags.DEFINE_integer(
-        "seed",
-        0,
-        "sample, figures: sample i depends on this and i alone.",
-        lower_bound=0,
-        upper_bound=schema.MAX_SEED,
-        flag_values=fv,
-    )
+    how_many = "sample, export: how many, 64 by default; evaluate; figures: how many to measure, 1000 by default."
+    integer("num_samples", None, how_many, minimum=1)
+    integer("seed", 0, "sample, figures: sample i depends on this and i alone.", 0, schema.MAX_SEED)
     flags.DEFINE_string(
         "out",
         None,
@@ -74,43 +65,15 @@ def define_flags(argv: list[str]) -> flags.FlagValues:
         "report, compare: FILE.html; by default report.html in the run's directory, and compare.html here.",
         flag_values=fv,
     )
-    flags.DEFINE_integer(
-        "kappa",
-        None,
-        "sample: refinement steps after training's K.",
-        lower_bound=0,
-        upper_bound=schema.MAX_INT,
-        flag_values=fv,
-    )
-    flags.DEFINE_integer(
-        "batch_size",
-        None,
-        "How many samples or images at a time.",
-        lower_bound=1,
-        upper_bound=schema.MAX_INT,
-        flag_values=fv,
-    )
+    integer("kappa", None, "sample: refinement steps after training's K.", minimum=0)
+    integer("batch_size", None, "How many samples or images at a time.", minimum=1)
     flags.DEFINE_string("input", None, "translate: a folder of images of the source domain.", flag_values=fv)
     flags.DEFINE_string("truth", None, "translate: a folder of true translations, by name.", flag_values=fv)
-    flags.DEFINE_integer(
-        "every",
-        None,
-        "sample: show the flow, every n-th step.",
-        lower_bound=1,
-        upper_bound=schema.MAX_INT,
-        flag_values=fv,
-    )
+    integer("every", None, "sample: show the flow, every n-th step.", minimum=1)
     flags.DEFINE_string("label", None, "sample: a class, some by commas in turn, or all.", flag_values=fv)
     flags.DEFINE_string("classifier", None, "sample: of the classes; a workdir, FILE.pt, FILE.py:FUNC.", flag_values=fv)
     flags.DEFINE_float("scale", None, "sample: phi, the pull to the class; 0.1.", lower_bound=0.0, flag_values=fv)
-    flags.DEFINE_integer(
-        "candidates",
-        None,
-        "sample: choose each start from so many prior draws, by its class; 1.",
-        lower_bound=1,
-        upper_bound=schema.MAX_INT,
-        flag_values=fv,
-    )
+    integer("candidates", None, "sample: choose each start from so many prior draws, by its class; 1.", minimum=1)
     flags.DEFINE_string("step", None, "sample, evaluate, export: a checkpoint's number, or best.", flag_values=fv)
     flags.DEFINE_bool("ema", True, "sample, evaluate, export: averaged parameters, or --noema.", flag_values=fv)
     flags.DEFINE_string(
@@ -118,14 +81,7 @@ def define_flags(argv: list[str]) -> flags.FlagValues:
     )
     flags.DEFINE_string("samples", None, "evaluate: an .npz or a folder of PNGs, not the model's.", flag_values=fv)
     flags.DEFINE_string("reference", None, "evaluate: mean and covariance (.npz, .pt), not the data's.", flag_values=fv)
-    flags.DEFINE_integer(
-        "num_reference",
-        None,
-        "evaluate: how many training images; all by default.",
-        lower_bound=2,
-        upper_bound=schema.MAX_INT,
-        flag_values=fv,
-    )
+    integer("num_reference", None, "evaluate: how many training images; all by default.", minimum=2)
     flags.DEFINE_string(
         "write_reference", None, "evaluate: only write the data's mean and covariance (.npz, .pt).", flag_values=fv
     )
@@ -133,20 +89,11 @@ def define_flags(argv: list[str]) -> flags.FlagValues:
         "features", ["pixels"], "figures: where nearest images are looked for, such as pixels,lite0.", flag_values=fv
     )
     flags.DEFINE_string("weights", None, "evaluate, figures: the feature network's file.", flag_values=fv)
-    flags.DEFINE_integer(
-        "replicates", 50, "evaluate: of the bootstrap.", lower_bound=2, upper_bound=schema.MAX_INT, flag_values=fv
-    )
+    integer("replicates", 50, "evaluate: of the bootstrap.", minimum=2)
     flags.DEFINE_list(
         "figures", None, "figures: which, such as fig4,fig5; all that the run can have by default.", flag_values=fv
     )
-    flags.DEFINE_integer(
-        "rank",
-        None,
-        "export: of the prior, less than exact.",
-        lower_bound=1,
-        upper_bound=schema.MAX_INT,
-        flag_values=fv,
-    )
+    integer("rank", None, "export: of the prior, less than exact.", minimum=1)
     flags.DEFINE_string("data_licence", None, "export: for the model card, where it is not known.", flag_values=fv)
     flags.DEFINE_float(
         "flops_rate",
@@ -165,22 +112,8 @@ def define_flags(argv: list[str]) -> flags.FlagValues:
         "distributed", False, "train, sample: one of several processes, found by SLURM or the TPU pod.", flag_values=fv
     )
     flags.DEFINE_string("coordinator", None, "train, sample: HOST:PORT of process 0, where not found.", flag_values=fv)
-    flags.DEFINE_integer(
-        "num_processes",
-        None,
-        "With --coordinator: how many processes.",
-        lower_bound=1,
-        upper_bound=schema.MAX_INT,
-        flag_values=fv,
-    )
-    flags.DEFINE_integer(
-        "process_id",
-        None,
-        "With --coordinator: which of them this is, from 0.",
-        lower_bound=0,
-        upper_bound=schema.MAX_INT,
-        flag_values=fv,
-    )
+    integer("num_processes", None, "With --coordinator: how many processes.", minimum=1)
+    integer("process_id", None, "With --coordinator: which of them this is, from 0.", minimum=0)
     flags.DEFINE_bool("help", False, "Print this.", flag_values=fv)
     return fv
 

@@ -1,6 +1,7 @@
-"""Writing files so that a reader, or a killed process, never sees half of one."""
+"""Writing files so that a reader, after a kill or a loss of power too, never sees half of one."""
 
 import contextlib
+import errno
 import io
 import os
 import pathlib
@@ -13,7 +14,9 @@ def atomic(path: pathlib.Path) -> Iterator[pathlib.Path]:
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         yield temporary
+        sync(temporary)
         os.replace(temporary, path)
+        sync(path.parent)
     except OSError as error:
         # Of a full disk Python does not say which file it was.
         if error.filename in (None, temporary, str(temporary)):
@@ -22,6 +25,20 @@ def atomic(path: pathlib.Path) -> Iterator[pathlib.Path]:
     finally:
         with contextlib.suppress(OSError):  # A disk that became read-only: it is there no more than the error says.
             temporary.unlink(missing_ok=True)
+
+
+def sync(path: pathlib.Path) -> None:
+    """Force a file's content, or a folder's list of names, to the disk, where the file system can."""
+    if path.is_dir() and os.name == "nt":  # Folders cannot be opened there.
+        return
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # Of a folder, on some that are mounted from elsewhere.
+            raise
+    finally:
+        os.close(descriptor)
 
 
 class Appended:

@@ -58,16 +58,16 @@ def parse_json(text: str | bytes) -> Any:
         raise ValueError("it is nested too deeply") from None
     level = [value]
     for _ in range(MAX_JSON_DEPTH):
-        level = [
-            sub for v in level if isinstance(v, (dict, list)) for sub in (v.values() if isinstance(v, dict) else v)
-        ]
+        level = [inner for outer in level for inner in _inside(outer)]
         if not level:
             return value
     raise ValueError(f"it is nested more than {MAX_JSON_DEPTH} deep")
 
 
-def _inside(value: dict[str, Any] | list[Any]) -> Iterable[Any]:
-    return value.values() if isinstance(value, dict) else value
+def _inside(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def load_json(path: pathlib.Path) -> Any:

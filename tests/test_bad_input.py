@@ -115,6 +115,8 @@ COMMANDS = [
     ("$TRAIN --config.precision=fp8", "config.precision = 'fp8'", "must be one of float32, bf16"),
     ("$TRAIN --config.data.name=moons", "config.data.name = 'moons'", "must be one of digits"),
     ("$TRAIN --config.data.name=digits", "config.data.mean is not a field for data.name = 'digits'", "known here: "),
+    ("$TRAIN --config.data.batch_size=-1", "config.data.batch_size = -1", "must be an integer of at least 1"),
+    ("--config=$tmp/no_data.py --workdir=$tmp/run", "config.data = 3", "must be a group of fields"),
     ("$TRAIN --config.data.batch_size=0", "config.data.batch_size = 0", "must be an integer of at least 1"),
     ("$TRAIN --config.train.microbatch=7", "no field 'microbatch'", "this file leaves it out, add it there"),
     ('$TRAIN "--config.data.mean=(1.0,)"', "config.data.mean = (1.0,)", "must be a pair of finite numbers"),
@@ -544,6 +546,8 @@ def places(tmp_path_factory):
             "broken.py": b"def get_config(:\n",
             "raises.py": b"import nowhere\n",
             "number.py": b"def get_config():\n    return 3\n",
+            "no_data.py": b"from configs import gaussians\n\ndef get_config():\n    config = gaussians.get_config('far-fdrl')\n"
+            b"    with config.ignore_type():\n        config.data = 3\n    return config\n",
             "bright.py": b"def f(x):\n    import jax.numpy as jnp\n    m = x.mean(axis=(1, 2, 3))\n"
             b"    return jnp.stack([m, -m], axis=1)\n",
             "text.pt": b"no pickle",

@@ -1,5 +1,7 @@
 """Damage to what a run keeps: the older step's weights or one clear line, and never a save that is not made."""
 
+import os
+import pathlib
 import shutil
 
 import jax
@@ -196,6 +198,30 @@ def test_a_failed_manifest_is_an_error_of_the_next_call(states, tmp_path, monkey
         checkpoints.save(2, states[2])
     with checkpoint.Checkpoints(tmp_path) as checkpoints:
         assert checkpoints.newest() is None or checkpoints.all_steps() == [2]
+
+
+def test_a_manifest_comes_when_all_that_it_names_is_forced_to_disk(states, tmp_path, monkeypatch):
+    """After a loss of power a step that counts is whole: what was not forced to disk may be gone then."""
+    forced, missing, fsync, replace = set(), [], os.fsync, os.replace
+
+    def noted_fsync(descriptor):
+        forced.add(os.readlink(f"/proc/self/fd/{descriptor}"))
+        fsync(descriptor)
+
+    def noted_replace(source, target):
+        if pathlib.Path(target).name == manifest.MANIFEST_FILE:
+            step = pathlib.Path(target).parent
+            missing.append({str(path) for path in (*step.rglob("*"), step, step.parent)} - forced)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(os, "replace", noted_replace)
+    with checkpoint.Checkpoints(tmp_path, keep=2) as checkpoints:
+        checkpoints.save(2, states[2])
+    assert missing == [set()]
+    forced.clear()
+    manifest.write(tmp_path / "other.json", {})
+    assert str(tmp_path) in forced
 
 
 # --- runs without manifests ---
