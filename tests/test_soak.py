@@ -29,6 +29,11 @@ def test_memory_given_back_at_once_hides_no_leak():
     assert soak.growth(dropped)["memory"] == pytest.approx(50)
 
 
+def test_a_save_that_is_under_way_is_no_growth():
+    saving = [dataclasses.replace(row, files=10 + 8 * (i % 2)) for i, row in enumerate(rows())]
+    assert soak.growth(saving)["files"] == 0
+
+
 def test_this_process_is_looked_at(tmp_path):
     before = soak.look(1)
     with (tmp_path / "a").open("w"), (tmp_path / "b").open("w"):
