@@ -7,8 +7,8 @@ between: far more often than in a real run. Prints a row each `--every` steps, a
 thousand steps after the first 30% (JAX compiles, pools and caches fill). For open files and threads, which a save that
 is under way raises, that is the median slope between rows (Theil and Sen). For memory it is the mean of the differences
 between rows, without the tenth of them that are largest and the tenth that are smallest: the allocator may give back a
-hundred MiB at once, which would hide a leak. Exit code 1 where memory grows by more than 8 MiB a thousand steps, or open
-files or threads by more than 1.
+hundred MiB at once, which would hide a leak. Exit code 1 where memory grows by more than 8 MiB a thousand steps, or
+open files or threads by more than 1.
 """
 
 import argparse
