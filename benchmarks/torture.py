@@ -97,6 +97,8 @@ class Torture:
             "checksums": without_checksums,
         }
         if not (self.workdir / "config.json").exists():
+            # Of the process before, which it does not hold any more.
+            (self.workdir / "lock").unlink(missing_ok=True)
             found["prior"] = lambda: (self.workdir / "lock").exists()
             found["cache"] = lambda: any(path.name.endswith(".part") for path in _list(self.cache))
         return found
