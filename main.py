@@ -29,6 +29,8 @@ from absl import flags
 from fdrl_jax import DivergedError, InputError, StoppedError, schema, sharding
 from fdrl_jax.command_line import HOSTS, MODES, one_line, parse
 
+_NO_MEMORY = "error: not enough memory: use fewer samples, a smaller batch_size, or a smaller network in the config"
+
 
 def main(argv: list[str]) -> None:
     """Check the flags of the chosen mode and run it."""
@@ -108,8 +110,11 @@ def _use_cores(fv: flags.FlagValues, config: Any) -> None:
         return
     # Still unchecked: any type, or none.
     batch_size = getattr(config.get("data"), "batch_size", None)
+    microbatch = getattr(config.get("train"), "microbatch", 0)
     if isinstance(batch_size, int) and batch_size > 0:
-        sharding.use_cores(batch_size)
+        whole = isinstance(microbatch, int) and microbatch > 0 and batch_size % microbatch == 0
+        # So that a microbatch that divides the batch divides each device's share of it.
+        sharding.use_cores(batch_size // microbatch if whole else batch_size)
 
 
 def _keep_compiled(fv: flags.FlagValues) -> None:
@@ -324,7 +329,10 @@ def run(argv: list[str]) -> int:
                 raise
             print(f"error: another process stopped, or cannot be reached: {one_line(error)[:300]}", file=sys.stderr)
             return 1
-        print("error: not enough memory: use a smaller batch_size, or a smaller network in the config", file=sys.stderr)
+        print(_NO_MEMORY, file=sys.stderr)
+        return 2
+    except MemoryError:
+        print(_NO_MEMORY, file=sys.stderr)
         return 2
     except StoppedError as error:
         print(f"{signal.Signals(error.signal).name}: {error}", file=sys.stderr)

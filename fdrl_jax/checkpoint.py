@@ -258,7 +258,7 @@ class Checkpoints:
     def _not_written(self, error: Exception) -> InputError:
         """What to raise where a save failed."""
         self._unwritten.add(self._saving)
-        last = max(set(self.all_steps()) - self._unwritten, default=None)
+        last = max(set(self.all_steps()) - (self._unwritten - self._good), default=None)
         kept = "there is none before" if last is None else f"checkpoint {last} is whole"
         return InputError(
             f"checkpoint {self._folder(self._saving)} cannot be written ({write_errors.reason(error)}); {kept}. "

@@ -1,22 +1,28 @@
 """Writing files so that a reader, after a kill or a loss of power too, never sees half of one."""
 
 import contextlib
-import errno
 import io
 import os
 import pathlib
 from collections.abc import Iterator
 
+from fdrl_jax.types import InputError
+
 
 @contextlib.contextmanager
-def atomic(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Yield a temporary path beside `path`, of the same suffix: it replaces `path` on success, else it is removed."""
+def atomic(path: pathlib.Path, durable: bool = False) -> Iterator[pathlib.Path]:
+    """Yield a temporary path beside `path`, of the same suffix: it replaces `path` on success, else it is removed.
+
+    With `durable`, for what cannot be made again, it is on the disk then: milliseconds on some, tens on others.
+    """
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         yield temporary
-        sync(temporary)
+        if durable:
+            sync(temporary)
         os.replace(temporary, path)
-        sync(path.parent)
+        if durable:
+            sync(path.parent)
     except OSError as error:
         # Of a full disk Python does not say which file it was.
         if error.filename in (None, temporary, str(temporary)):
@@ -28,17 +34,32 @@ def atomic(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def sync(path: pathlib.Path) -> None:
-    """Force a file's content, or a folder's list of names, to the disk, where the file system can."""
-    if path.is_dir() and os.name == "nt":  # Folders cannot be opened there.
-        return
-    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    """Force a file's content to the disk; or a folder's list of names, where the file system can do that."""
+    if path.is_dir():
+        with contextlib.suppress(OSError):
+            _sync(path, os.O_RDONLY)
+    else:
+        _sync(path, os.O_RDWR)
+
+
+def _sync(path: pathlib.Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # Of a folder, on some that are mounted from elsewhere.
-            raise
     finally:
         os.close(descriptor)
+
+
+def expanded(path: str | os.PathLike[str]) -> pathlib.Path:
+    """A path as a user gives it, with ~ and ~name as the home folders that they are.
+
+    Raises:
+      InputError: there is no user of that name.
+    """
+    try:
+        return pathlib.Path(path).expanduser()
+    except RuntimeError:
+        raise InputError(f"{path}: there is no home folder of that user: write the path out") from None
 
 
 class Appended:
@@ -63,6 +84,14 @@ class Appended:
           OSError: it waits with them.
         """
         self._waiting.append(piece)
+        self.flush()
+
+    def flush(self) -> None:
+        """Write those that wait.
+
+        Raises:
+          OSError: they go on waiting.
+        """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("ab", buffering=0) as file:
             size = file.seek(0, os.SEEK_END)

@@ -13,7 +13,8 @@ left out:
     rollback_rate  the factor of the learning rate, each time
 
 WORKDIR/rollbacks.json has the run's rollbacks, and is written before the run goes on after one. All that they change
-is a function of that file, so that a run which is killed ends as one which is not.
+is a function of that file, so that a run which is killed ends as one which is not. They hold for all steps from then
+on, also for those of before where a run goes on from an older checkpoint than it went back to.
 """
 
 import collections
@@ -56,13 +57,15 @@ def settings(config: Mapping[str, Any]) -> dict[str, Any]:
 class Watch:
     """Looks at the metrics of a run's steps, in order."""
 
-    def __init__(self, config: Mapping[str, Any], losses: Iterable[float]):
-        """Begin at some step.
+    def __init__(self, config: Mapping[str, Any], losses: Iterable[float], start: int = 0):
+        """Begin at step `start`. Steps before it were looked at when they were taken.
 
         Args:
           config: the group `train`.
           losses: of the lines that the log has up to that step.
+          start: it.
         """
+        self._start = start
         chosen = settings(config)
         self._range, self._spike = chosen["sample_range"], chosen["spike"]
         self._losses = collections.deque(losses, maxlen=_LINES)
@@ -74,7 +77,7 @@ class Watch:
           DivergedError: one is bad.
         """
         for step, row in enumerate(rows, first):
-            reason = self._fault(row)
+            reason = self._fault(row) if step >= self._start else ""
             if reason:
                 raise DivergedError(f"training diverged: {reason.format(f'in step {step}')}", step)
 
@@ -151,6 +154,11 @@ def read(workdir: pathlib.Path) -> Rollbacks:
         return Rollbacks()
     except (manifest.DamagedError, KeyError, TypeError):
         raise InputError(f"{path} is damaged: restore it or use a new workdir") from None
+
+
+def clear(workdir: pathlib.Path) -> None:
+    """Before a run begins: what one before it left in `workdir`, whose config was removed, is not of this one."""
+    (workdir / ROLLBACKS_FILE).unlink(missing_ok=True)
 
 
 def write(workdir: pathlib.Path, rollbacks: Rollbacks) -> None:

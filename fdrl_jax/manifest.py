@@ -74,7 +74,7 @@ def _shown(fields: Mapping[str, Any], name: str) -> str:
 def write(path: pathlib.Path, body: Mapping[str, Any]) -> None:
     """Write a manifest, whole or not at all. `body` is of what JSON has; floats come back as they were."""
     content = {"format": FORMAT, "version": __version__, "body": body}
-    with atomic(path) as temporary:
+    with atomic(path, durable=True) as temporary:
         temporary.write_text(json.dumps(content | {"sha256": _digest_of(content)}, indent=1) + "\n")
 
 

@@ -66,6 +66,9 @@ class Observer:
         self._bar.close()
         for file in (self._metrics, self._diagnostics):
             if file.waiting:
+                with contextlib.suppress(OSError):
+                    file.flush()
+            if file.waiting:
                 print(f"{file.path} lacks its last {file.waiting} lines, which could not be written")
 
     def advance(self) -> None:

@@ -39,10 +39,10 @@ def write_setup(
 ) -> None:
     """Write what there is, the config last, so that its presence means that all of it is whole."""
     if data_digest is not None:
-        with atomic(workdir / DATA_FILE) as path:
+        with atomic(workdir / DATA_FILE, durable=True) as path:
             path.write_text(json.dumps({"digest": data_digest}) + "\n")
     if prior_arrays:
-        with atomic(workdir / PRIOR_FILE) as path:
+        with atomic(workdir / PRIOR_FILE, durable=True) as path:
             np.savez(path, **prior_arrays)  # type: ignore[arg-type]
     manifest.write_run(workdir, config)
     write_config(workdir, config)
@@ -50,7 +50,7 @@ def write_setup(
 
 def write_config(workdir: pathlib.Path, config: dict[str, Any]) -> None:
     """Write the config of a run that goes on with changes in what may change."""
-    with atomic(workdir / CONFIG_FILE) as path:
+    with atomic(workdir / CONFIG_FILE, durable=True) as path:
         path.write_text(json.dumps(config, indent=1) + "\n")
 
 
@@ -148,7 +148,7 @@ def read_best(workdir: pathlib.Path) -> dict[str, Any] | None:
 
 def write_best(workdir: pathlib.Path, best: dict[str, Any]) -> None:
     """Say which step `best/` keeps, once it is kept."""
-    with atomic(workdir / BEST_FILE) as path:
+    with atomic(workdir / BEST_FILE, durable=True) as path:
         path.write_text(json.dumps(best) + "\n")
 
 

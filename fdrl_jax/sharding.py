@@ -65,14 +65,15 @@ def use_cores(count: int = 0) -> None:
     A number that JAX_NUM_CPU_DEVICES, XLA_FLAGS or `jax.config` gives stays, as does one that is in use.
 
     Args:
-      count: samples that the devices are to share equally: no more devices than that takes; 0 for any number.
+      count: samples that the devices are to share equally: no more devices than that takes. 0 for any number: there
+        are 1, 2, 4 or 8, which the rows of a large prior divide by.
     """
     if jax.config.values["jax_num_cpu_devices"] > 0 or _FORCED in os.environ.get("XLA_FLAGS", ""):
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     most = min(cores, _MOST_CPU_DEVICES)
     with contextlib.suppress(RuntimeError):  # JAX is in use.
-        jax.config.update("jax_num_cpu_devices", largest_divisor(count, most) if count else most)
+        jax.config.update("jax_num_cpu_devices", largest_divisor(count or 8, most))
 
 
 def largest_divisor(n: int, at_most: int) -> int:

@@ -127,7 +127,11 @@ def _from_newest_checkpoint(run: _Run) -> TrainState:
         _say(f"{run.workdir} is trained to step {start} of {num_steps}: nothing to do")
         return state
     parameters = sum(x.size for x in jax.tree.leaves(state.params))
-    _say(f"{'resume at' if start else 'start from'} step {start} of {num_steps}; {parameters:,} parameters")
+    back = f"; rolled back {len(run.rollbacks)} times, the learning rate times {run.rollbacks.rate:g}"
+    _say(
+        f"{'resume at' if start else 'start from'} step {start} of {num_steps}; {parameters:,} parameters"
+        f"{back if run.rollbacks else ''}"
+    )
     with contextlib.ExitStack() as stack:
         observer: observe.Observer | observe.Silent = observe.Silent()
         if sharding.is_first_host():
@@ -166,6 +170,7 @@ def _set_up(
     """The run's prior: the stored one, or a fresh fit, which is stored with the config."""
     workdir.mkdir(parents=True, exist_ok=True)
     if stored is None and sharding.is_first_host():
+        guard.clear(workdir)
         prior = builders.fit_prior(experiment, dataset, progress)
         arrays = builders.prior_arrays(prior)
     else:
@@ -218,7 +223,7 @@ def _loop(
     # Of the steps since the last line of the log.
     pending: list[Any] = checkpoints.pending(start) if start else []
     # All hosts read the lines, which are older than this run.
-    watch = guard.Watch(config, observe.losses(run.workdir, start))
+    watch = guard.Watch(config, observe.losses(run.workdir, start), start)
     saved = start
 
     def due(every: int, done: int) -> bool:

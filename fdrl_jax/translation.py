@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Key, UInt8, UInt32
 from fdrl_jax import builders, data, evaluation, pictures, sampling
 from fdrl_jax.arguments import require_array, require_model
 from fdrl_jax.data.transform import ImageError
-from fdrl_jax.files import atomic
+from fdrl_jax.files import atomic, expanded
 from fdrl_jax.observe import save_picture
 from fdrl_jax.pixels import to_float, to_uint8
 from fdrl_jax.priors import Empirical, Given
@@ -214,7 +214,7 @@ def _read_folder(
     except InputError as error:
         raise InputError(str(error).replace("config.data.path", flag)) from None
     transform = builders.data_transform(model.experiment.config["data"])
-    root = pathlib.Path(folder).expanduser()
+    root = expanded(folder)
     names, images = [], []
     for i in range(len(reader)):
         name = str(pathlib.Path(reader.name(i)).relative_to(root))

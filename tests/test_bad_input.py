@@ -117,6 +117,7 @@ COMMANDS = [
     ("$TRAIN --config.data.name=digits", "config.data.mean is not a field for data.name = 'digits'", "known here: "),
     ("$TRAIN --config.data.batch_size=-1", "config.data.batch_size = -1", "must be an integer of at least 1"),
     ("--config=$tmp/no_data.py --workdir=$tmp/run", "config.data = 3", "must be a group of fields"),
+    ("$CIFAR --config.data.path=~nobody_here/cifar10", "~nobody_here/cifar10", "no home folder of that user", "write the path out"),
     ("$TRAIN --config.data.batch_size=0", "config.data.batch_size = 0", "must be an integer of at least 1"),
     ("$TRAIN --config.train.microbatch=7", "no field 'microbatch'", "this file leaves it out, add it there"),
     ('$TRAIN "--config.data.mean=(1.0,)"', "config.data.mean = (1.0,)", "must be a pair of finite numbers"),

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import math
+import shutil
 
 import jax
 import numpy as np
@@ -60,6 +61,13 @@ def test_a_loss_may_not_be_far_from_the_lines_before():
     passes({"loss": 1e9}, spike=0)
     passes({"loss": 1e9}, lines=LINES[:4], spike=100)
     found({"loss": 1e9})
+
+
+def test_steps_of_before_are_not_looked_at_again():
+    """They were good by the bounds of then; a smaller bound would go back to them forever."""
+    guard.Watch({"sample_range": 1}, LINES, 8).check([GOOD, GOOD], 6)
+    with pytest.raises(DivergedError, match="in step 8"):
+        guard.Watch({"sample_range": 1}, LINES, 8).check([GOOD, GOOD, GOOD], 6)
 
 
 def test_the_level_moves_with_the_lines():
@@ -248,6 +256,18 @@ def test_rollbacks_are_counted_and_limited(tmp_path, capsys):
     with poisoned({6}, seeds=lambda seed: seed in {guard.Rollbacks(BACKS[:count]).seed(0) for count in range(3)}):
         shrink.trained(config, tmp_path)
     assert len(guard.read(tmp_path)) == 3
+
+
+def test_a_run_that_begins_anew_has_none_of_the_one_before(tmp_path, capsys):
+    with poisoned({6}, seeds=first_seed):
+        shrink.trained(config_of(on_divergence="rollback"), tmp_path)
+    for name in ("config.json", "manifest.json"):
+        (tmp_path / name).unlink()
+    shutil.rmtree(tmp_path / "checkpoints")
+    shrink.trained(config_of(), tmp_path)
+    assert guard.read(tmp_path) == ()
+    shrink.trained(config_of(), tmp_path / "whole")
+    assert outcome(tmp_path)[0] == outcome(tmp_path / "whole")[0]
 
 
 def test_a_run_without_a_checkpoint_begins_again(tmp_path):

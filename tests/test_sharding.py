@@ -236,6 +236,7 @@ def devices_used(count, one_core=False, **environment):
         (840, False, {}, None),  # A multiple of 1 to 8: every core.
         (840, True, {}, 1),
         (7, False, {}, 1),
+        (0, True, {}, 1),
         (840, False, {"JAX_NUM_CPU_DEVICES": "3"}, 3),
         (840, False, {"XLA_FLAGS": "--xla_force_host_platform_device_count=5"}, 5),
     ],

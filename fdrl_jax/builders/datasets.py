@@ -9,6 +9,7 @@ import numpy as np
 
 from fdrl_jax import data
 from fdrl_jax.builders.experiment import Experiment, data_transform
+from fdrl_jax.files import expanded
 from fdrl_jax.types import InputError
 
 
@@ -60,7 +61,7 @@ def held_out(experiment: Experiment, progress: bool = True) -> np.ndarray | None
         source = _source(config, {**config, "part": f"{(first + 1) % n}/{n}"})
         return data.prepare(source, cache_root(config), progress).images
     # A path to one IDX file names its split itself.
-    one_file = config["name"] == "idx" and not pathlib.Path(config["path"]).expanduser().is_dir()
+    one_file = config["name"] == "idx" and not expanded(config["path"]).is_dir()
     if config.get("split") != "train" or config["name"] not in _HELD_OUT_SPLITS or one_file:
         return None
     try:
@@ -159,7 +160,7 @@ def sources(experiment: Experiment) -> list[data.Source]:
 
 def cache_root(config: Mapping[str, Any]) -> pathlib.Path:
     """Where a data set's images are prepared."""
-    return pathlib.Path(config["cache"]).expanduser()
+    return expanded(config["cache"])
 
 
 def _source(config: Mapping[str, Any], which: Mapping[str, Any]) -> data.Source:

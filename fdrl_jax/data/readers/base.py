@@ -14,6 +14,7 @@ from jaxtyping import Int64, UInt8
 from PIL import Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from fdrl_jax.data.transform import MAX_PIXELS, ImageError
+from fdrl_jax.files import expanded
 from fdrl_jax.types import InputError
 from fdrl_jax.untrusted import leads_out
 
@@ -187,7 +188,7 @@ def existing(path: str | os.PathLike[str], wanted: str) -> pathlib.Path:
     Raises:
       InputError: there is nothing, or nothing that may be read; `wanted` says what should be there and where to get it.
     """
-    found = pathlib.Path(path).expanduser()
+    found = expanded(path)
     try:
         found.stat()
     except OSError as error:

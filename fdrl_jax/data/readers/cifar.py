@@ -44,6 +44,8 @@ def cifar10(path: str | os.PathLike[str], split: str = "train") -> ArrayReader:
     choose_split(split, tuple(_BATCHES))
     found = existing(path, _WANTED)
     place = found if found.is_file() else _locate(found)
+    if place != found:
+        check_inside(found, place)
     contents = _from_archive(place, split) if place.is_file() else _from_folder(place, split)
     images, labels = [], []
     for name in sorted(contents):

@@ -54,7 +54,8 @@ def idx(path: str | os.PathLike[str], split: str = "train") -> ArrayReader:
     labels_file = _find(images_file.parent, stem, 1)
     labels = None
     if labels_file is not None:
-        check_inside(images_file.parent, labels_file)
+        if found.is_dir():
+            check_inside(found, labels_file)
         files.append(labels_file)
         labels = _read(labels_file, "labels", 1).astype(np.int64)
         if len(labels) != len(images):
