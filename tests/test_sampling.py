@@ -113,11 +113,6 @@ def test_ratio_fn_is_the_density_ratio(digits, points):
         np.testing.assert_allclose(r, 1, atol=0.3)
 
 
-@pytest.mark.parametrize(("n", "at_most", "largest"), [(0, 1, 1), (7, 1, 1), (120, 12, 12), (25, 2, 1), (400, 40, 40)])
-def test_largest_divisor(n, at_most, largest):
-    assert sampling._largest_divisor(n, at_most) == largest
-
-
 def test_the_directory_alone_is_enough(digits, tmp_path):
     workdir = tmp_path / "moved"
     shrink.trained(shrink.tiny_digits(), tmp_path / "made")

@@ -246,3 +246,8 @@ def test_a_cpu_is_as_many_devices_as_cores_unless_told_otherwise(count, one_core
     if count == 7 and cores >= 7:
         pytest.skip("7 examples are shared by 7 cores")
     assert devices_used(count, one_core, **environment) == (expected or cores)
+
+
+@pytest.mark.parametrize(("n", "at_most", "largest"), [(0, 1, 1), (7, 1, 1), (120, 12, 12), (25, 2, 1), (400, 40, 40)])
+def test_largest_divisor(n, at_most, largest):
+    assert sharding.largest_divisor(n, at_most) == largest
