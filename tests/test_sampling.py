@@ -6,7 +6,7 @@ import pytest
 import shrink
 
 import fdrl_jax
-from fdrl_jax import checkpoint, sampling
+from fdrl_jax import checkpoint
 
 
 @pytest.fixture(scope="module")
