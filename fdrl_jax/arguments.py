@@ -66,13 +66,15 @@ def require_examples(name: str, value: Any, shape: tuple[int, ...]) -> Array | n
     """`value` as finite floats [batch, *shape].
 
     Raises:
-      InputError: it has another shape or dtype, or values that are not finite.
+      InputError: it has another shape or dtype, no examples, or values that are not finite.
     """
     wanted = f"float [batch, {', '.join(map(str, shape))}]"
     x = require_array(name, value, wanted)
     if x.ndim == 0 or x.shape[1:] != shape or not jnp.issubdtype(x.dtype, jnp.floating):
         how = "; images of uint8 are x / 127.5 - 1" if x.dtype == np.uint8 else ""
         raise InputError(f"{name} is {x.dtype} {list(x.shape)}, not {wanted}{how}")
+    if not len(x):
+        raise InputError(f"{name} has no examples: give at least one")
     require_finite(name, x)
     return x
 

@@ -375,6 +375,7 @@ CALLS = [
     ("load('$tmp/text.pt', step=3)", "step = 3 is for a run's directory", "leave it out"),
     ("load('hf://digits')", "hf://digits", "must be hf://USER/NAME"),
     # --- ratio_fn ---
+    ("digits.ratio_fn(np.zeros((0, 8, 8, 1)))", "x has no examples", "give at least one"),
     ("digits.ratio_fn(None)", "x is NoneType, not an array of numbers", "float [batch, 8, 8, 1]"),
     ("digits.ratio_fn('images')", "x is an array of <U6, not an array of numbers", "float [batch, 8, 8, 1]"),
     ("digits.ratio_fn([[1.0], [1.0, 2.0]])", "x is a list that makes no array", "float [batch, 8, 8, 1]"),
