@@ -48,7 +48,7 @@ def main(argv: list[str]) -> None:
     if "config" in MODES[fv.mode] and config is None:
         raise InputError(f"--config is missing: {fv.mode} what? For example --config=configs/digits.py")
     _join(fv)
-    _use_cores(fv, config)
+    _use_cores(fv)
     _keep_compiled(fv)
     match fv.mode:
         case "train":
@@ -101,20 +101,13 @@ def _join(fv: flags.FlagValues) -> None:
     sharding.join(fv.coordinator, fv.num_processes, fv.process_id)
 
 
-def _use_cores(fv: flags.FlagValues, config: Any) -> None:
-    """On a CPU, let the flow run on every core; several processes say themselves what each has."""
-    if fv.mode not in ("train", "sample", "translate", "evaluate", "figures") or jax.distributed.is_initialized():
-        return
-    if fv.mode != "train":
+def _use_cores(fv: flags.FlagValues) -> None:
+    """On a CPU, let sampling run on every core; several processes say themselves what each has.
+
+    Not training, which sums gradients over the devices: see `sharding.use_cores`.
+    """
+    if fv.mode == "sample" and not jax.distributed.is_initialized():
         sharding.use_cores()
-        return
-    # Still unchecked: any type, or none.
-    batch_size = getattr(config.get("data"), "batch_size", None)
-    microbatch = getattr(config.get("train"), "microbatch", 0)
-    if isinstance(batch_size, int) and batch_size > 0:
-        whole = isinstance(microbatch, int) and microbatch > 0 and batch_size % microbatch == 0
-        # So that a microbatch that divides the batch divides each device's share of it.
-        sharding.use_cores(batch_size // microbatch if whole else batch_size)
 
 
 def _keep_compiled(fv: flags.FlagValues) -> None:

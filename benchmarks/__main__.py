@@ -180,7 +180,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 def measure(options: argparse.Namespace, stop: Callable[[], bool] = lambda: False) -> dict[str, Any]:
     """Print the table and return what the JSON holds; no further network is begun when `stop` says so."""
-    # As main.py does; 4 divides the batches of all loads.
+    # As main.py samples, and as training may (docs/performance.md); 4 divides the batches of all loads.
     sharding.use_cores(options.batch_size or 4)
     print(describe())
     rates = {
