@@ -22,7 +22,7 @@ from typing import Any
 
 from fdrl_jax.files import atomic
 from fdrl_jax.types import InputError
-from fdrl_jax.untrusted import escapes, load_json
+from fdrl_jax.untrusted import escapes, load_json, shown
 from fdrl_jax.version import __version__
 
 FORMAT = 2
@@ -57,18 +57,12 @@ def fingerprint(config: Mapping[str, Any]) -> dict[str, Any]:
 def differences(there: Mapping[str, Any], here: Mapping[str, Any], names: Iterable[str] | None = None) -> str:
     """The first three of the `names`, by default all, under which two mappings differ, with both values; "" if none."""
     different = [
-        f"{name[:100]} is {_shown(there, name)} there and {_shown(here, name)} here"
+        f"{name[:100]} is {shown(there.get(name, 'absent'))} there and {shown(here.get(name, 'absent'))} here"
         for name in sorted(there.keys() | here.keys() if names is None else names)
         if there.get(name) != here.get(name)
     ]
     more = f" (and {len(different) - 3} more)" if len(different) > 3 else ""
     return "; ".join(different[:3]) + more
-
-
-def _shown(fields: Mapping[str, Any], name: str) -> str:
-    """A value in a message, cut where someone made it long."""
-    text = repr(fields.get(name, "absent"))
-    return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 def write(path: pathlib.Path, body: Mapping[str, Any]) -> None:
