@@ -60,9 +60,9 @@ def use_cores(count: int = 0) -> None:
     """Where JAX runs on the CPU, make a device of each core, before anything else is done with JAX.
 
     One CPU device spreads large matrix products and convolutions over the cores, and little else (docs/performance.md,
-    "Tried"). Not for training, though it is faster too: in the fourth of some runs of 2,000 steps (toy network, bfloat16)
-    two devices waited for each other in the sum of the gradients until XLA ended the process (2 cores, jax 0.10.2,
-    beside other work; seen once).
+    "Tried"). Not for training, though it is faster too: in the fourth of some runs of 2,000 steps (toy network,
+    bfloat16) two devices waited for each other in the sum of the gradients until XLA ended the process (2 cores, jax
+    0.10.2, beside other work; seen once).
 
     A number that JAX_NUM_CPU_DEVICES, XLA_FLAGS or `jax.config` gives stays, as does one that is in use.
 
