@@ -16,6 +16,7 @@ import numpy as np
 from benchmarks.cases import Case
 from benchmarks.data import images_per_second
 from fdrl_jax import checkpoint, convert, data, models, priors, sampling, sharding, steps
+from fdrl_jax.programs import Program
 from fdrl_jax.state import TrainState
 from fdrl_jax.types import Params
 
@@ -84,7 +85,7 @@ def initial_state(case: Case) -> TrainState:
     At their random start they make weights so large that the flow overflows.
     """
     state, estimator = sampling.initial_state(case.experiment), case.experiment.recipe.estimator
-    advance = steps.compiled(estimator.advance_spectral)
+    advance = Program(estimator.advance_spectral)
     spectral = state.spectral
     for _ in range(POWER_ITERATIONS if spectral else 0):
         spectral = advance(state.params, spectral)

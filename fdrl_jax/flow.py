@@ -21,7 +21,12 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from fdrl_jax import rng
+from fdrl_jax.sharding import largest_divisor
 from fdrl_jax.types import InputError, Keys, OutputFn, Particles, RatioFn
+
+
+# How many random numbers `simulate` draws together.
+_NOISE_AT_ONCE = 2**16
 
 
 class Dynamics(TypedDict):
@@ -57,10 +62,16 @@ def step(
 ) -> Particles:
     """x_{k+1} from x_k: one step of Eq. 9. `k` only selects the noise; for the rest see `Dynamics`."""
     x_next = x + step_size * drift(x, ratio_fn, f_prime)
-    if isinstance(noise, (int, float)) and noise == 0:
-        return x_next
-    xi = rng.normal(jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, k), x.shape[1:])
-    return x_next + noise * xi.astype(x.dtype)
+    return x_next if _is_zero(noise) else x_next + noise * _xi(keys, x, k)
+
+
+def _is_zero(noise: float) -> bool:
+    return isinstance(noise, (int, float)) and noise == 0
+
+
+def _xi(keys: Keys, x: Particles, k: int | Int[Array, ""]) -> Particles:
+    """xi_k of each particle."""
+    return rng.normal(jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, k), x.shape[1:]).astype(x.dtype)
 
 
 def simulate(
@@ -71,7 +82,10 @@ def simulate(
     first_step: int | Int[Array, ""] = 0,
     **dynamics: Unpack[Dynamics],
 ) -> Particles:
-    """x after `num_steps` steps from x, by one `lax.scan`.
+    """x after `num_steps` steps from x, by `lax.scan`.
+
+    Where particles are small, the noise of several steps is drawn at once: drawing 2,048 numbers takes a CPU nearly as
+    long as 50,000 (docs/performance.md). It is the same noise, and needs 256 KiB at most, however long the flow.
 
     Args:
       keys: one key a sample, [batch].
@@ -86,10 +100,24 @@ def simulate(
     if not isinstance(num_steps, numbers.Integral) or num_steps < 0:
         raise InputError(f"num_steps = {num_steps!r} must be an integer of at least 0")
 
+    noise, steps = dynamics["noise"], first_step + jnp.arange(num_steps)
+    at_once = 1 if _is_zero(noise) else largest_divisor(num_steps, _NOISE_AT_ONCE // max(x.size, 1))
+
     def body(x: Particles, k: Int[Array, ""]) -> tuple[Particles, None]:
         return step(keys, x, k, **dynamics), None
 
-    return lax.scan(body, x, first_step + jnp.arange(num_steps))[0]
+    if at_once == 1:
+        return lax.scan(body, x, steps)[0]
+    without = Dynamics(**{**dynamics, "noise": 0.0})
+
+    def add(x: Particles, k_and_xi: tuple[Int[Array, ""], Particles]) -> tuple[Particles, None]:
+        k, xi = k_and_xi
+        return step(keys, x, k, **without) + noise * xi, None
+
+    def several(x: Particles, steps: Int[Array, " steps"]) -> tuple[Particles, None]:
+        return lax.scan(add, x, (steps, jax.vmap(_xi, in_axes=(None, None, 0))(keys, x, steps)))[0], None
+
+    return lax.scan(several, x, steps.reshape(-1, at_once))[0]
 
 
 def trajectory(

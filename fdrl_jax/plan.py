@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from fdrl_jax import builders, rng, sampling, schema, sharding, steps
+from fdrl_jax.models import winograd
 from fdrl_jax.types import InputError
 
 # Training images in the published sets, for a plan made before they are fetched.
@@ -29,6 +30,8 @@ _MEASURED_BATCH = 16
 @dataclass(frozen=True)
 class Plan:
     """Costs of one experiment. FLOPs are XLA's count for the compiled program; bytes are on each device.
+
+    Convolutions are counted as direct ones, also where a CPU has better (`models.winograd`).
 
     Attributes:
       num_steps: training steps.
@@ -119,20 +122,23 @@ def plan(config: schema.Config) -> Plan:
     is_image, mesh = experiment.is_image, sharding.mesh()
     steps.check_batch("config.data.batch_size", experiment.recipe, batch_size, mesh)
     batch = jax.ShapeDtypeStruct((batch_size, *experiment.event_shape), jnp.uint8 if is_image else jnp.float32)
-    train_step = steps.compiled_train_step(experiment.recipe, experiment.optimizer, state, prior, root, batch, mesh)
-    flow_step = _flow_step(experiment, batch_size)
-    flow_flops = _flops(flow_step)
+
+    def train_step() -> jax.stages.Compiled:
+        return steps.compiled_train_step(experiment.recipe, experiment.optimizer, state, prior, root, batch, mesh)
+
+    with winograd.switched_off():
+        flow_flops, step_flops = _flops(_flow_step(experiment, batch_size)), _flops(train_step())
     # XLA counts what one device does, and the body of a loop once, however often it runs.
     flows = num_steps - 1 if config["flow"]["guided"] and num_steps else 0
     images, found, cache_bytes, free = _cache(experiment)
-    prior_bytes, memory = _bytes(prior), train_step.memory_analysis()
+    prior_bytes, memory = _bytes(prior), train_step().memory_analysis()
     return Plan(
         num_steps=config["train"]["num_steps"],
         flow_steps=num_steps,
         batch_size=batch_size,
         parameters=sum(math.prod(x.shape) for x in jax.tree.leaves(state.params)),
         flops_per_flow_step=flow_flops,
-        flops_per_step=_flops(train_step) * mesh.size + flows * flow_flops,
+        flops_per_step=step_flops * mesh.size + flows * flow_flops,
         flops_per_sample=experiment.flow_length() * flow_flops / batch_size,
         state_bytes=_bytes(state),
         workspace_bytes=memory.temp_size_in_bytes if memory is not None else 0,
@@ -146,7 +152,10 @@ def plan(config: schema.Config) -> Plan:
 
 
 def measured_rate(config: schema.Config, rounds: int = 3) -> float:
-    """FLOP/s of the flow on this machine's first device: the best of `rounds` steps, with a network at its start."""
+    """FLOP/s of the flow on this machine's first device: the best of `rounds` steps, with a network at its start.
+
+    As `Plan` counts FLOPs, whatever the machine multiplies.
+    """
     experiment = builders.build(config)
     batch_size = min(experiment.config["data"]["batch_size"], _MEASURED_BATCH)
     flow_step = _flow_step(experiment, batch_size)
@@ -159,7 +168,8 @@ def measured_rate(config: schema.Config, rounds: int = 3) -> float:
         start = time.perf_counter()
         jax.block_until_ready(flow_step(params, root, jax.block_until_ready(x), jnp.asarray(0), jnp.asarray(0)))
         seconds.append(time.perf_counter() - start)
-    return _flops(flow_step) / min(seconds[1:])
+    with winograd.switched_off():
+        return _flops(_flow_step(experiment, batch_size)) / min(seconds[1:])
 
 
 def _flow_step(experiment: builders.Experiment, batch_size: int) -> jax.stages.Compiled:

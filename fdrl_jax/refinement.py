@@ -41,6 +41,7 @@ from fdrl_jax.divergences import DIVERGENCES
 from fdrl_jax.losses import LOSSES, PARAMETERISATION
 from fdrl_jax.models import Estimator
 from fdrl_jax.priors import Prior
+from fdrl_jax.programs import Program
 from fdrl_jax.types import InputError, Keys, OutputFn, Parameterisation, Particles, RatioFn
 
 
@@ -145,9 +146,7 @@ def _uncompiled_simulate(
     )
 
 
-_simulate = steps.compiled(
-    _uncompiled_simulate, static_argnames=("ratio_fn", "f_prime", "num_steps", "step_size", "noise")
-)
+_simulate = Program(_uncompiled_simulate, static_argnames=("ratio_fn", "f_prime", "num_steps", "step_size", "noise"))
 
 
 def fit_ratio(

@@ -1,6 +1,6 @@
 """The compiled calls: one training step (Algorithm 1), one piece of sampling (Algorithm 2).
 
-The only module that jits. Both draw every random number from a root key through `rng`, by sample index.
+Both draw every random number from a root key through `rng`, by sample index.
 """
 
 from collections.abc import Callable
@@ -20,6 +20,7 @@ from fdrl_jax.losses import Loss
 from fdrl_jax.models import Estimator, Spectral
 from fdrl_jax.pixels import to_float
 from fdrl_jax.priors import Drawn, Gaussian, Given, HostGaussian, LowRankGaussian, Prior
+from fdrl_jax.programs import Program
 from fdrl_jax.state import TrainState, update_ema
 from fdrl_jax.types import InputError, Keys, Output, OutputFn, Parameterisation, Params, Particles, RatioFn
 
@@ -89,7 +90,7 @@ def ratio(output: Output, parameterisation: Parameterisation) -> Output:
     return bounded_exp(output) if parameterisation == "log_ratio" else output
 
 
-@partial(jax.jit, static_argnames="recipe")
+@partial(Program, static_argnames="recipe")
 def ratios(recipe: Recipe, params: Params, x: Particles) -> Output:
     """r of a batch, at effective parameters `params`."""
     return ratio(recipe.estimator.apply(params, x), recipe.estimator.parameterisation)
@@ -113,9 +114,7 @@ def check_batch(what: str, recipe: Recipe, count: int, mesh: Mesh) -> None:
         raise InputError(f"microbatch = {recipe.microbatch} {reason}")
 
 
-def make_train_step(
-    recipe: Recipe, optimizer: optax.GradientTransformation, mesh: Mesh | None = None
-) -> jax.stages.Wrapped:
+def make_train_step(recipe: Recipe, optimizer: optax.GradientTransformation, mesh: Mesh | None = None) -> Program:
     """Compile Algorithm 1's loop body: `train_step(state, prior, root, batch) -> (state, metrics)`.
 
     The state is donated. The flow runs with the online parameters and is not differentiated through. Where there is
@@ -177,7 +176,7 @@ def make_train_step(
         ema_params = update_ema(state.ema_params, params, recipe.ema_decay)
         return TrainState(state.step + 1, params, ema_params, opt_state, spectral), metrics
 
-    return jax.jit(train_step, donate_argnums=0)
+    return Program(train_step, donate_argnums=0)
 
 
 def _draw(prior: Prior, keys: Keys, mesh: Mesh) -> Particles:
@@ -206,7 +205,7 @@ def compiled_train_step(
     def flat(state: TrainState, leaves: list[Array], root: Key[Array, ""], batch: Batch) -> tuple[TrainState, Metrics]:
         return train_step(state, jax.tree.unflatten(tree, leaves), root, batch)
 
-    return jax.jit(flat, donate_argnums=0).lower(state, leaves, root, batch).compile()
+    return Program(flat, donate_argnums=0).lower(state, leaves, root, batch).compile()
 
 
 def prior_of_step(
@@ -236,17 +235,17 @@ def _prior_keys(root: Key[Array, ""], first: Array, count: int) -> Keys:
     return rng.per_sample(rng.stream(root, "prior"), count, first)
 
 
-@partial(jax.jit, static_argnames="count")
+@partial(Program, static_argnames="count")
 def _draw_prior(prior: Prior, root: Key[Array, ""], first: Array, count: int) -> Particles:
     return _draw(prior, _prior_keys(root, first, count), sharding.mesh())
 
 
-@partial(jax.jit, static_argnames="sigma")
+@partial(Program, static_argnames="sigma")
 def _from_given(images: Batch, root: Key[Array, ""], first: Array, sigma: float) -> Particles:
     return _dequantized(rng.per_sample(rng.stream(root, "dequantize"), len(images), first), images, sigma)
 
 
-@partial(jax.jit, static_argnames=("recipe", "num_steps", "change"), donate_argnames="x")
+@partial(Program, static_argnames=("recipe", "num_steps", "change"), donate_argnames="x")
 def advance(
     recipe: Recipe,
     params: Params,
@@ -264,7 +263,7 @@ def advance(
     return flow.simulate(keys, x, num_steps=num_steps, first_step=first_step, **dynamics)
 
 
-@partial(jax.jit, static_argnames=("recipe", "num_steps", "every", "change"))
+@partial(Program, static_argnames=("recipe", "num_steps", "every", "change"))
 def record(
     recipe: Recipe,
     params: Params,
@@ -280,8 +279,3 @@ def record(
     keys = rng.per_sample(rng.stream(root, "flow"), len(x), first)
     dynamics = recipe.dynamics(params, change, arguments)
     return flow.trajectory(keys, x, num_steps=num_steps, every=every, **dynamics)[1]
-
-
-def compiled(function: Callable[..., Any], static_argnames: tuple[str, ...] = ()) -> jax.stages.Wrapped:
-    """Compile a pure function, such as a feature network, for modules that come after this one."""
-    return jax.jit(function, static_argnames=static_argnames)

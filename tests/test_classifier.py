@@ -112,9 +112,9 @@ def test_the_trajectory_ends_at_the_sample(model):
 
 def test_another_scale_is_not_another_compilation(model):
     sample(model, 4, label=1, classifier=brightness, scale=0.1)
-    before = fdrl_jax.sampling.steps.advance._cache_size()
+    before = fdrl_jax.sampling.steps.advance.num_compiled()
     sample(model, 4, label=0, classifier=brightness, scale=0.2)
-    assert fdrl_jax.sampling.steps.advance._cache_size() == before
+    assert fdrl_jax.sampling.steps.advance.num_compiled() == before
 
 
 def test_a_flow_that_diverges_says_so(model):

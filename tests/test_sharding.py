@@ -153,7 +153,7 @@ def test_the_training_loop_compiles_once_and_sends_only_batches(tmp_path, monkey
         def call(*given):
             with jax.transfer_guard("disallow"):
                 result = train_step(*given)
-            seen.append(train_step._cache_size())
+            seen.append(train_step.num_compiled())
             return result
 
         return call

@@ -86,7 +86,7 @@ def train(
         with jax.transfer_guard("disallow"):
             current, metrics = train_step(current, now, root, images)
         rows.append(metrics)
-    assert train_step._cache_size() == 1, train_step._cache_size()
+    assert train_step.num_compiled() == 1, train_step.num_compiled()
     return by_name(rows), jax.device_get(current)
 
 

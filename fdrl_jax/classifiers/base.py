@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Int64
 
-from fdrl_jax import compose, sharding, steps
+from fdrl_jax import compose, sharding
+from fdrl_jax.programs import Program
 from fdrl_jax.types import InputError, Parameterisation, Params, Particles, RatioFn
 
 Logits = Float[Array, "batch classes"]
@@ -71,7 +72,7 @@ class Classifier:
         return int(shape[1])
 
 
-_logits = steps.compiled(lambda apply, params, x: apply(params, x), static_argnames=("apply",))
+_logits = Program(lambda apply, params, x: apply(params, x), static_argnames=("apply",))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,4 +173,4 @@ def _likelier_of_two(
     return jnp.where(better.reshape(-1, *(1 for _ in x.shape[1:])), new, x), jnp.maximum(of_new, score)
 
 
-_likelier = steps.compiled(_likelier_of_two, static_argnames=("apply",))
+_likelier = Program(_likelier_of_two, static_argnames=("apply",))

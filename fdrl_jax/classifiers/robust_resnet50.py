@@ -18,7 +18,7 @@ from jaxtyping import Array
 from fdrl_jax.classifiers.base import Classifier, Logits
 from fdrl_jax.convert import read_safetensors, read_torch_file
 from fdrl_jax.features.network import Weights, check_shapes, fold, normalised_shapes
-from fdrl_jax.models.conv import FLIPPED, conv2d, with_flipped
+from fdrl_jax.models.conv import PREPARED, conv2d, with_prepared
 from fdrl_jax.types import InputError, Params, Particles
 
 CLASSES = 10
@@ -82,7 +82,7 @@ def load(path: str | pathlib.Path) -> Classifier:
     try:
         if not isinstance(content, dict):
             raise InputError(f"it holds a {type(content).__name__}, not tensors: it is not {_WHAT}")
-        return Classifier(logits, convert(content), str(path), prepare=with_flipped)
+        return Classifier(logits, convert(content), str(path), prepare=with_prepared)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
@@ -139,7 +139,7 @@ def logits(params: Params, x: Particles) -> Logits:
     x = (0.5 * x + 0.5 - params["mean"]) / params["deviation"]
 
     def conv(name: str, x: Array, stride: int = 1) -> Array:
-        return conv2d(x, params[name]["kernel"], stride, params[name].get(FLIPPED)) + params[name]["bias"]
+        return conv2d(x, params[name]["kernel"], stride, params[name].get(PREPARED)) + params[name]["bias"]
 
     x = jax.nn.relu(conv("conv1", x))
     for name, channels, width, stride in blocks():

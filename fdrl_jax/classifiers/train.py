@@ -17,12 +17,13 @@ import optax
 from jaxtyping import Array, Float, Int, Key, PyTree
 from tqdm.auto import tqdm
 
-from fdrl_jax import builders, data, rng, state, steps
+from fdrl_jax import builders, data, rng, state
 from fdrl_jax.checkpoint import CONFIG_FILE, write_setup
 from fdrl_jax.classifiers import trained
 from fdrl_jax.classifiers.base import Classifier, Logits
 from fdrl_jax.observe import METRICS_FILE
 from fdrl_jax.pixels import to_float
+from fdrl_jax.programs import Program
 from fdrl_jax.types import DivergedError, InputError, Params, Particles
 from fdrl_jax.untrusted import load_json
 
@@ -118,7 +119,7 @@ def _right_or_wrong(
     return apply(params, x).argmax(axis=1) == labels
 
 
-_right = steps.compiled(_right_or_wrong, static_argnames=("apply", "num_steps"))
+_right = Program(_right_or_wrong, static_argnames=("apply", "num_steps"))
 
 
 class _State(NamedTuple):
@@ -148,7 +149,7 @@ def _make_step(config: dict[str, Any], logits: Any, optimizer: optax.GradientTra
         updates, opt_state = optimizer.update(gradient, now.opt_state, now.params)
         return _State(optax.apply_updates(now.params, updates), opt_state), {"loss": loss, "accuracy": right}
 
-    return steps.compiled(step)
+    return Program(step)
 
 
 def train_classifier(config: Any, workdir: str | pathlib.Path, progress: bool = True) -> dict[str, Any]:

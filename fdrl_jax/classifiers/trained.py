@@ -18,7 +18,7 @@ from fdrl_jax import builders, models, schema
 from fdrl_jax.checkpoint import CONFIG_FILE, read_arrays
 from fdrl_jax.classifiers.base import Classifier
 from fdrl_jax.files import atomic
-from fdrl_jax.models.conv import with_flipped
+from fdrl_jax.models.conv import with_prepared
 from fdrl_jax.types import InputError, Params
 from fdrl_jax.untrusted import load_json
 
@@ -108,4 +108,4 @@ def load(workdir: pathlib.Path) -> Classifier:
         return jnp.asarray(array)
 
     params = jax.tree_util.tree_map_with_path(stored, shapes)
-    return Classifier(module.logits, params, str(workdir), event_shape(config), prepare=with_flipped)
+    return Classifier(module.logits, params, str(workdir), event_shape(config), prepare=with_prepared)

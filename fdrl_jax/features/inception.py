@@ -27,7 +27,7 @@ from fdrl_jax.features.network import (
     normalised_shapes,
 )
 from fdrl_jax.features.weights import read_weights
-from fdrl_jax.steps import compiled
+from fdrl_jax.programs import Program
 from fdrl_jax.types import InputError
 
 Graph = Literal["fid", "torchvision"]
@@ -221,7 +221,7 @@ def _pool(step: Pool, x: Feature, graph: Graph) -> Feature:
     return total / lax.reduce_window(jnp.ones((1, *x.shape[1:3], 1)), 0.0, lax.add, window, strides, "SAME")
 
 
-_compiled = compiled(pooled, static_argnames=("graph",))
+_compiled = Program(pooled, static_argnames=("graph",))
 
 _OF = {"fid": "as pytorch-fid and torch-fidelity distribute it", "torchvision": "as torchvision distributes it"}
 

@@ -26,7 +26,7 @@ from fdrl_jax.features.network import (
     normalised_shapes,
 )
 from fdrl_jax.features.weights import read_weights
-from fdrl_jax.steps import compiled
+from fdrl_jax.programs import Program
 from fdrl_jax.types import InputError
 
 SIZE = 224
@@ -153,7 +153,7 @@ def _resized(images: UInt8[Array, "n h w 3"]) -> Float[Array, "n 224 224 3"]:
     return (jnp.clip(x, 0, 255) - 127) / 128
 
 
-_compiled = compiled(_features)
+_compiled = Program(_features)
 
 
 def weights_path() -> pathlib.Path:

@@ -15,7 +15,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Key
 
 from fdrl_jax.models.classifier import CNN as CNN
-from fdrl_jax.models.conv import with_flipped
+from fdrl_jax.models.conv import with_prepared
 from fdrl_jax.models.mlp import MLP as MLP
 from fdrl_jax.models.resnet import ResNet as ResNet
 from fdrl_jax.models.resnet import Stage as Stage
@@ -61,7 +61,7 @@ class Estimator:
     def ratio_fn(self, params: Params) -> RatioFn:
         """The estimator at effective parameters `params`, as the flow takes it."""
         # Here, once, rather than in every step of the flow.
-        params = with_flipped(_rounded(params, self.compute_dtype))
+        params = with_prepared(_rounded(params, self.compute_dtype))
         return lambda x: self.apply(params, x)
 
 

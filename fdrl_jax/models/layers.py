@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from fdrl_jax.models.conv import FLIPPED, conv2d
+from fdrl_jax.models.conv import PREPARED, conv2d
 
 
 def uniform_fan_in(key: Key[Array, ""], shape: tuple[int, ...], fan_in: int) -> Float[Array, "..."]:
@@ -59,8 +59,8 @@ class Conv(nn.Module):
         shape = (self.size, self.size, x.shape[-1], self.features)
         fan_in = math.prod(shape[:3])
         kernel = self.param("kernel", uniform_fan_in, shape, fan_in)
-        known = self.has_variable("params", FLIPPED)
-        x = conv2d(x, kernel, self.stride, self.get_variable("params", FLIPPED) if known else None)
+        known = self.has_variable("params", PREPARED)
+        x = conv2d(x, kernel, self.stride, self.get_variable("params", PREPARED) if known else None)
         if self.use_bias:
             x = x + self.param("bias", uniform_fan_in, (self.features,), fan_in)[None, None, None]
         return x

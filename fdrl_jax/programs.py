@@ -1,0 +1,59 @@
+"""How functions are compiled. The only module that calls `jax.jit`."""
+
+import contextlib
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+# XLA's CPU backend gives convolutions and products to YNNPACK by default, which leaves its older kernels behind here.
+# With those a convolution of 64 channels at 32x32 takes 2.0 ms instead of 3.2, the gradient of a 3x3 kernel of 128
+# channels 7.1 instead of 11, 36 products [512, 128] x [128, 128] 2.4 instead of 4.4, and a flow step of the toy network
+# 0.25 instead of 0.4 (2 cores, jax 0.10.2; `python -m benchmarks.kernels`).
+_ON_CPU = {"xla_cpu_experimental_ynn_fusion_type": ""}
+
+
+class Program:
+    """`jax.jit` of a function, with the options that are fastest on this machine.
+
+    The options are chosen at the first call, not before: a backend that is in use can no longer be made one of several
+    hosts. JAX takes options for outermost functions alone, so that inside of another transformation (`jax.grad` of
+    `Model.ratio`, say) there are none.
+
+    Args:
+      function: pure.
+      **arguments: of `jax.jit`.
+    """
+
+    def __init__(self, function: Callable[..., Any], **arguments: Any) -> None:
+        functools.update_wrapper(self, function)
+        self._inner = jax.jit(function, **arguments)
+        self._arguments = arguments
+
+    @functools.cached_property
+    def _outermost(self) -> jax.stages.Wrapped:
+        return jax.jit(self.__wrapped__, compiler_options=_options(), **self._arguments)  # type: ignore[attr-defined]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((args, kwargs)))
+        return (self._inner if traced else self._outermost)(*args, **kwargs)
+
+    def lower(self, *args: Any, **kwargs: Any) -> jax.stages.Lowered:
+        """As `jax.jit(function).lower`; the options are in it."""
+        return self._outermost.lower(*args, **kwargs)
+
+    def num_compiled(self) -> int:
+        """For how many shapes and static arguments it was compiled."""
+        return self._outermost._cache_size()  # type: ignore[attr-defined]
+
+
+@functools.cache
+def _options() -> dict[str, str] | None:
+    """`_ON_CPU` where JAX runs on a CPU and its XLA knows them: they are not part of JAX's interface."""
+    if jax.default_backend() != "cpu":
+        return None
+    with contextlib.suppress(jax.errors.JaxRuntimeError):
+        jax.jit(lambda: 0, compiler_options=_ON_CPU).lower().compile()
+        return _ON_CPU
+    return None
