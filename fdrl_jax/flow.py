@@ -24,9 +24,8 @@ from fdrl_jax import rng
 from fdrl_jax.sharding import largest_divisor
 from fdrl_jax.types import InputError, Keys, OutputFn, Particles, RatioFn
 
-
-# How many random numbers `simulate` draws together.
-_NOISE_AT_ONCE = 2**16
+# For how many steps `simulate` draws noise together, and how many numbers.
+_STEPS_AT_ONCE, _NUMBERS_AT_ONCE = 5, 2**16
 
 
 class Dynamics(TypedDict):
@@ -71,7 +70,9 @@ def _is_zero(noise: float) -> bool:
 
 def _xi(keys: Keys, x: Particles, k: int | Int[Array, ""]) -> Particles:
     """xi_k of each particle."""
-    return rng.normal(jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, k), x.shape[1:]).astype(x.dtype)
+    xi = rng.normal(jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, k), x.shape[1:]).astype(x.dtype)
+    # Rounded by itself, so that it is the same bit for bit wherever it is drawn.
+    return lax.optimization_barrier(xi)
 
 
 def simulate(
@@ -101,7 +102,9 @@ def simulate(
         raise InputError(f"num_steps = {num_steps!r} must be an integer of at least 0")
 
     noise, steps = dynamics["noise"], first_step + jnp.arange(num_steps)
-    at_once = 1 if _is_zero(noise) else largest_divisor(num_steps, _NOISE_AT_ONCE // max(x.size, 1))
+    at_once = (
+        1 if _is_zero(noise) else largest_divisor(num_steps, min(_STEPS_AT_ONCE, _NUMBERS_AT_ONCE // max(x.size, 1)))
+    )
 
     def body(x: Particles, k: Int[Array, ""]) -> tuple[Particles, None]:
         return step(keys, x, k, **dynamics), None

@@ -36,7 +36,7 @@ _POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)
 # 4x4 0.51 and 0.52, at 8x8 1.54 and 1.12 (batch 8). The batch does not count, so that a sample is the same in any.
 _LEAST_CHANNELS, _LEAST_SIDE = 128, 8
 
-# `jax.jit` remembers a traced program by it, among others.
+# JAX remembers a traced program by it, among others.
 _on = jax.make_user_context(default_value=True)
 
 
