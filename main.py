@@ -48,7 +48,6 @@ def main(argv: list[str]) -> None:
     if "config" in MODES[fv.mode] and config is None:
         raise InputError(f"--config is missing: {fv.mode} what? For example --config=configs/digits.py")
     _join(fv)
-    _use_cores(fv)
     _keep_compiled(fv)
     match fv.mode:
         case "train":
@@ -99,15 +98,6 @@ def _join(fv: flags.FlagValues) -> None:
     if all(given) and fv.process_id >= fv.num_processes:
         raise InputError(f"--process_id={fv.process_id} must be less than --num_processes={fv.num_processes}")
     sharding.join(fv.coordinator, fv.num_processes, fv.process_id)
-
-
-def _use_cores(fv: flags.FlagValues) -> None:
-    """On a CPU, let sampling run on every core; several processes say themselves what each has.
-
-    Not training, which sums gradients over the devices: see `sharding.use_cores`.
-    """
-    if fv.mode == "sample" and not jax.distributed.is_initialized():
-        sharding.use_cores()
 
 
 def _keep_compiled(fv: flags.FlagValues) -> None:

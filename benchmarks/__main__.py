@@ -36,7 +36,6 @@ from benchmarks.prior import write_synthetic
 from benchmarks.rates import byte_rate, flops_rate
 from benchmarks.table import BF16, DRAWS, HEADER, add_floors, figures, line
 from benchmarks.torch_process import TorchError, TorchProcess, has_torch
-from fdrl_jax import sharding
 
 TIMED = ("flow step", "training step", "sampling")
 ROWS = (*TIMED, "prior fit", "prior draw", "data pipeline", "checkpoint stall")
@@ -180,8 +179,6 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 def measure(options: argparse.Namespace, stop: Callable[[], bool] = lambda: False) -> dict[str, Any]:
     """Print the table and return what the JSON holds; no further network is begun when `stop` says so."""
-    # As main.py samples, and as training may (docs/performance.md); 4 divides the batches of all loads.
-    sharding.use_cores(options.batch_size or 4)
     print(describe())
     rates = {
         "float32_flops": flops_rate("float32", options.smoke),

@@ -1,5 +1,6 @@
 """What a run will cost, before anything is spent: `--mode=plan`."""
 
+import dataclasses
 import math
 import shutil
 import time
@@ -25,6 +26,8 @@ FID_SAMPLES = 50_000
 
 # The rate is measured with at most so many images at a time: enough to fill a device, and soon done on a CPU.
 _MEASURED_BATCH = 16
+# In one step alone what is made ready for the flow would count as much as the step.
+_MEASURED_STEPS = 5
 
 
 @dataclass(frozen=True)
@@ -123,15 +126,16 @@ def plan(config: schema.Config) -> Plan:
     steps.check_batch("config.data.batch_size", experiment.recipe, batch_size, mesh)
     batch = jax.ShapeDtypeStruct((batch_size, *experiment.event_shape), jnp.uint8 if is_image else jnp.float32)
 
-    def train_step() -> jax.stages.Compiled:
-        return steps.compiled_train_step(experiment.recipe, experiment.optimizer, state, prior, root, batch, mesh)
+    def train_step(recipe: steps.Recipe) -> jax.stages.Compiled:
+        return steps.compiled_train_step(recipe, experiment.optimizer, state, prior, root, batch, mesh)
 
+    # XLA counts what one device does, and the body of a loop once, however often it runs: so of one flow step.
     with winograd.switched_off():
-        flow_flops, step_flops = _flops(_flow_step(experiment, batch_size)), _flops(train_step())
-    # XLA counts what one device does, and the body of a loop once, however often it runs.
+        flow_flops = _flops(_flow_step(experiment, batch_size))
+        step_flops = _flops(train_step(dataclasses.replace(experiment.recipe, num_steps=min(num_steps, 1))))
     flows = num_steps - 1 if config["flow"]["guided"] and num_steps else 0
     images, found, cache_bytes, free = _cache(experiment)
-    prior_bytes, memory = _bytes(prior), train_step().memory_analysis()
+    prior_bytes, memory = _bytes(prior), train_step(experiment.recipe).memory_analysis()
     return Plan(
         num_steps=config["train"]["num_steps"],
         flow_steps=num_steps,
@@ -152,13 +156,13 @@ def plan(config: schema.Config) -> Plan:
 
 
 def measured_rate(config: schema.Config, rounds: int = 3) -> float:
-    """FLOP/s of the flow on this machine's first device: the best of `rounds` steps, with a network at its start.
+    """FLOP/s of the flow on this machine's first device: the best of `rounds` short flows, of a network at its start.
 
     As `Plan` counts FLOPs, whatever the machine multiplies.
     """
     experiment = builders.build(config)
     batch_size = min(experiment.config["data"]["batch_size"], _MEASURED_BATCH)
-    flow_step = _flow_step(experiment, batch_size)
+    short_flow = _flow_step(experiment, batch_size, _MEASURED_STEPS)
     state = sampling.initial_state(experiment)
     params = experiment.recipe.estimator.effective(state.params, state.spectral)
     root = jax.random.key(0)
@@ -166,17 +170,17 @@ def measured_rate(config: schema.Config, rounds: int = 3) -> float:
     for _ in range(rounds + 1):
         x = rng.uniform(rng.per_sample(root, batch_size), experiment.event_shape, -1.0, 1.0)
         start = time.perf_counter()
-        jax.block_until_ready(flow_step(params, root, jax.block_until_ready(x), jnp.asarray(0), jnp.asarray(0)))
+        jax.block_until_ready(short_flow(params, root, jax.block_until_ready(x), jnp.asarray(0), jnp.asarray(0)))
         seconds.append(time.perf_counter() - start)
     with winograd.switched_off():
-        return _flops(_flow_step(experiment, batch_size)) / min(seconds[1:])
+        return _MEASURED_STEPS * _flops(_flow_step(experiment, batch_size)) / min(seconds[1:])
 
 
-def _flow_step(experiment: builders.Experiment, batch_size: int) -> jax.stages.Compiled:
+def _flow_step(experiment: builders.Experiment, batch_size: int, num_steps: int = 1) -> jax.stages.Compiled:
     x = jax.ShapeDtypeStruct((batch_size, *experiment.event_shape), jnp.float32)
     first = jax.ShapeDtypeStruct((), jnp.int32)
     params = sampling.abstract_state(experiment).params
-    return steps.advance.lower(experiment.recipe, params, _abstract_key(), x, first, first, num_steps=1).compile()
+    return steps.advance.lower(experiment.recipe, params, _abstract_key(), x, first, first, num_steps).compile()
 
 
 def _abstract_key() -> jax.ShapeDtypeStruct:

@@ -6,7 +6,6 @@ device. So the flow needs no communication, and a training step one sum: that of
 
 import contextlib
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -21,11 +20,6 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from fdrl_jax.types import InputError
 
 T = TypeVar("T")
-
-_FORCED = "xla_force_host_platform_device_count"
-
-# Of `use_cores`; beyond two cores nothing was measured.
-_MOST_CPU_DEVICES = 8
 
 _SAMPLES, _ROWS, _COPIES = "samples", "rows", "copies"
 
@@ -54,28 +48,6 @@ def check_divides(what: str, count: int, on: Mesh) -> None:
             f"{what} = {count} is {less}, which share it equally: use {math.ceil(count / on.size) * on.size}, or fewer "
             "devices (CUDA_VISIBLE_DEVICES, JAX_NUM_CPU_DEVICES)"
         )
-
-
-def use_cores(count: int = 0) -> None:
-    """Where JAX runs on the CPU, make a device of each core, before anything else is done with JAX.
-
-    One CPU device spreads large matrix products and convolutions over the cores, and little else (docs/performance.md,
-    "Tried"). Not for training, though it is faster too: in the fourth of some runs of 2,000 steps (toy network,
-    bfloat16) two devices waited for each other in the sum of the gradients until XLA ended the process (2 cores, jax
-    0.10.2, beside other work; seen once).
-
-    A number that JAX_NUM_CPU_DEVICES, XLA_FLAGS or `jax.config` gives stays, as does one that is in use.
-
-    Args:
-      count: samples that the devices are to share equally: no more devices than that takes. 0 for any number: there
-        are 1, 2, 4 or 8, which the rows of a large prior divide by.
-    """
-    if jax.config.values["jax_num_cpu_devices"] > 0 or _FORCED in os.environ.get("XLA_FLAGS", ""):
-        return
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    most = min(cores, _MOST_CPU_DEVICES)
-    with contextlib.suppress(RuntimeError):  # JAX is in use.
-        jax.config.update("jax_num_cpu_devices", largest_divisor(count or 8, most))
 
 
 def largest_divisor(n: int, at_most: int) -> int:

@@ -13,9 +13,6 @@ import jax
 import jaxtyping
 import pytest
 
-# main.py, called in this process, would make more of it where it is the first to use JAX.
-jax.config.update("jax_num_cpu_devices", 1)
-
 # Before anything else imports the package.
 with jaxtyping.install_import_hook("fdrl_jax", "strict.typechecker"):
     import fdrl_jax.train  # noqa: F401

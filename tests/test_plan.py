@@ -2,12 +2,14 @@
 
 import math
 
+import jax
 import pytest
 import shrink
 
 import main
 from configs import cifar10, emoji64, gaussians
 from fdrl_jax import plan as planning
+from fdrl_jax.models import winograd
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +23,17 @@ def test_flops_are_those_of_the_convolutions(tiny):
     # A flow step is the network and its input gradient, which does the same multiplications again.
     expected = 16 * 2 * forward
     assert tiny.flops_per_flow_step == pytest.approx(expected, rel=0.25)  # And LeakyReLU, noise, borders without zeros.
+
+
+def test_convolutions_are_counted_as_direct_ones(tiny, monkeypatch):
+    """Whatever this machine's are: here all that may be are Winograd's."""
+    monkeypatch.setattr(winograd, "_LEAST_CHANNELS", 1)
+    jax.clear_caches()
+    counted = planning.plan(shrink.tiny_digits())
+    monkeypatch.undo()
+    jax.clear_caches()
+    assert (counted.flops_per_flow_step, counted.flops_per_step) == (tiny.flops_per_flow_step, tiny.flops_per_step)
+    assert counted.workspace_bytes > tiny.workspace_bytes
 
 
 def test_the_flow_costs_k_times_its_step(tiny):

@@ -203,49 +203,6 @@ def test_microbatches_are_a_field_of_the_config(tmp_path):
     assert not (tmp_path / "none").exists()
 
 
-# --- how many devices a CPU is ---
-
-COUNT_DEVICES = """
-import os, sys
-if sys.argv[1]:
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-from fdrl_jax import sharding
-sharding.use_cores(int(sys.argv[2]))
-import jax
-before = jax.device_count()
-sharding.use_cores()
-print(before, jax.device_count())
-"""
-
-
-def devices_used(count, one_core=False, **environment):
-    """Of `use_cores(count)` in a process of its own, and again once JAX is in use."""
-    env = {name: value for name, value in os.environ.items() if name not in ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES")}
-    env |= {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(pathlib.Path(steps.__file__).parents[1])} | environment
-    command = [sys.executable, "-c", COUNT_DEVICES, "one" if one_core else "", str(count)]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    before, after = map(int, done.stdout.split())
-    assert before == after
-    return before
-
-
-@pytest.mark.parametrize(
-    ("count", "one_core", "environment", "expected"),
-    [
-        (840, False, {}, None),  # A multiple of 1 to 8: every core.
-        (840, True, {}, 1),
-        (11, False, {}, 1),
-        (0, True, {}, 1),
-        (840, False, {"JAX_NUM_CPU_DEVICES": "3"}, 3),
-        (840, False, {"XLA_FLAGS": "--xla_force_host_platform_device_count=5"}, 5),
-    ],
-)
-def test_a_cpu_is_as_many_devices_as_cores_unless_told_otherwise(count, one_core, environment, expected):
-    cores = min(len(os.sched_getaffinity(0)), 8)
-    assert devices_used(count, one_core, **environment) == (expected or cores)
-
-
 @pytest.mark.parametrize(("n", "at_most", "largest"), [(0, 1, 1), (7, 1, 1), (120, 12, 12), (25, 2, 1), (400, 40, 40)])
 def test_largest_divisor(n, at_most, largest):
     assert sharding.largest_divisor(n, at_most) == largest

@@ -152,8 +152,8 @@ def _of_stride_2(x: Images, size: int, known: Prepared, cotangent: Features) -> 
     """`_input_gradient` for stride 2, of kernels of odd `size`, without its products with zeros.
 
     Even rows of x meet other rows of the kernel than odd ones, and so do columns: four convolutions of the cotangent,
-    whose results alternate. 64 channels at 128x128, batch 4, take 4 ms instead of 32; 128 to 256 at 32x32, batch 8, 3.9
-    instead of 6.2.
+    whose results alternate. 64 channels at 64x64, batch 8, took 2.1 ms instead of 10 by a dilated convolution; 128 to
+    256 at 32x32 3.9 instead of 6.2 (2 cores, jax 0.10.2).
     """
     h, w = (-(-side // 2) for side in x.shape[1:3])
 

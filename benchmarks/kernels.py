@@ -1,0 +1,129 @@
+"""Convolutions one by one on a CPU: XLA's as JAX has them by default, XLA's own kernels, and ours.
+
+    python -m benchmarks.kernels [--rounds=N]
+
+`default` is `lax.conv_general_dilated` and its gradients under `jax.jit`, `own` the same with the options of
+`programs.Program`, and `ours` is `models.conv.conv2d` with them: by Winograd, where it pays, and without the zeros of a
+strided input gradient. Layers of the networks of CIFAR-10, CelebA 64, LSUN 128 and digits, float32. Forward and input
+gradient are run in a compiled loop, as in a flow, with what can be prepared outside of it, and the kernel's gradient by
+itself. Medians in turn; `differ` is the largest difference of `ours` from `own` by the largest entry.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from benchmarks.environment import describe
+from fdrl_jax.models.conv import conv2d, plain_conv2d, prepared
+from fdrl_jax.programs import Program
+
+
+class Layer(NamedTuple):
+    """A 3x3 convolution of images [batch, side, side, c_in]."""
+
+    batch: int
+    side: int
+    c_in: int
+    c_out: int
+    stride: int
+
+
+LAYERS = (
+    Layer(8, 32, 128, 128, 1),
+    Layer(8, 16, 256, 256, 1),
+    Layer(8, 8, 256, 256, 1),
+    Layer(8, 4, 256, 256, 1),
+    Layer(8, 32, 64, 64, 1),
+    Layer(8, 32, 128, 256, 2),
+    Layer(4, 128, 64, 64, 2),
+    Layer(8, 64, 64, 64, 2),
+    Layer(64, 8, 32, 32, 1),
+)
+STEPS = 4
+
+
+def forms(layer: Layer) -> dict[str, dict[str, Callable[[], jax.Array]]]:
+    """What is timed, by what is computed and how."""
+    generator, stride = np.random.default_rng(0), layer.stride
+
+    def normal(*shape: int, scale: float = 1.0) -> jax.Array:
+        return jnp.asarray(generator.normal(scale=scale, size=shape), jnp.float32)
+
+    x = normal(layer.batch, layer.side, layer.side, layer.c_in)
+    kernel = normal(3, 3, layer.c_in, layer.c_out, scale=1 / np.sqrt(9 * layer.c_in))
+    g = normal(layer.batch, layer.side // stride, layer.side // stride, layer.c_out)
+
+    def repeated(one: Callable[[Any, Any], jax.Array]) -> Callable[[Any, Any], jax.Array]:
+        # The next input depends on the last output, so that none is left out.
+        def body(inputs: Any, carry: Any) -> Callable[..., Any]:
+            return lambda x, _: (x.at[0, 0, 0, 0].add(1e-3 * one(x, inputs)[0, 0, 0, 0]), None)
+
+        return lambda x, inputs: one(lax.scan(body(inputs, x), x, None, length=STEPS - 1)[0], inputs)
+
+    def forward(known: bool) -> Callable[[Any, Any], jax.Array]:
+        if known:
+            return lambda x, inputs: conv2d(x, inputs[0], stride, inputs[1])
+        return lambda x, inputs: plain_conv2d(x, inputs[0], stride)
+
+    def input_gradient(known: bool) -> Callable[[Any, Any], jax.Array]:
+        return lambda g, inputs: jax.vjp(lambda x: forward(known)(x, inputs), x)[1](g)[0]
+
+    def kernel_gradient(known: bool) -> Callable[[Any, Any], jax.Array]:
+        return lambda g, x: jax.vjp(lambda kernel: forward(known)(x, (kernel, None)), kernel)[1](g)[0]
+
+    inputs = (kernel, jax.jit(prepared)(kernel))
+    what = {
+        "forward": (lambda known: repeated(forward(known)), x, inputs),
+        "input gradient": (lambda known: repeated(input_gradient(known)), g, inputs),
+        "kernel gradient": (kernel_gradient, g, x),
+    }
+
+    def of(make: Any, first: Any, second: Any) -> dict[str, Callable[[], jax.Array]]:
+        default, own, ours = jax.jit(make(False)), Program(make(False)), Program(make(True))
+        return {
+            "default": lambda: default(first, second),
+            "own": lambda: own(first, second),
+            "ours": lambda: ours(first, second),
+        }
+
+    return {name: of(*arguments) for name, arguments in what.items()}
+
+
+def measure(layer: Layer, rounds: int) -> list[str]:
+    """A line for each of forward, input gradient and kernel gradient."""
+    flops = 2 * 9 * layer.batch * (layer.side // layer.stride) ** 2 * layer.c_in * layer.c_out
+    lines = [", ".join(f"{name} {value}" for name, value in layer._asdict().items())]
+    for what, ways in forms(layer).items():
+        results: dict[str, jax.Array] = {}
+        times: dict[str, list[float]] = {way: [] for way in ways}
+        for _ in range(rounds + 1):
+            for way, run in ways.items():
+                start = time.perf_counter()
+                results[way] = jax.block_until_ready(run())
+                times[way].append(time.perf_counter() - start)
+        each = 1 if what == "kernel gradient" else STEPS
+        medians = {way: statistics.median(t[1:]) / each for way, t in times.items()}
+        shown = ", ".join(f"{way} {1e3 * t:6.2f} ms ({flops / t / 1e9:4.0f} GFLOP/s)" for way, t in medians.items())
+        differ = jnp.abs(results["ours"] - results["own"]).max() / jnp.abs(results["own"]).max()
+        lines.append(f"  {what:15} {shown}; differ {differ:.0e}")
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7)
+    options = parser.parse_args()
+    print(describe())
+    for layer in LAYERS:
+        print("\n".join(measure(layer, options.rounds)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""Winograd's convolution: the same numbers as a direct one, and used on a CPU where it pays."""
+
+import re
+
+import hlo
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fdrl_jax import flow, models, rng
+from fdrl_jax.divergences import DIVERGENCES
+from fdrl_jax.models import winograd
+from fdrl_jax.models.conv import conv2d, plain_conv2d, prepared
+from fdrl_jax.programs import Program
+
+# Of the largest entry: rounding errors in float32, 3e-6 at most here.
+TOLERANCE = 5e-6
+
+
+def normal(shape, seed=0, dtype=jnp.float32):
+    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), dtype)
+
+
+def assert_close(actual, expected, tolerance=TOLERANCE):
+    assert actual.shape == expected.shape
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * np.abs(np.asarray(expected)).max())
+
+
+# Sides that are multiples of 4, that are not, and less than a tile.
+@pytest.mark.parametrize("shape", [(2, 8, 8, 5), (1, 7, 10, 3), (3, 4, 12, 2), (2, 1, 2, 3)])
+def test_a_convolution_and_its_kernels_gradient(shape):
+    x, kernel = normal(shape), normal((3, 3, shape[-1], 4), seed=1)
+    expected, pullback = jax.vjp(lambda kernel: plain_conv2d(x, kernel, 1), kernel)
+    cotangent = normal(expected.shape, seed=2)
+    assert_close(winograd.convolve(x, winograd.prepare(kernel)), expected)
+    assert_close(winograd.kernel_gradient(x, cotangent), pullback(cotangent)[0])
+
+
+def test_rounding_errors_are_small():
+    """Of 128 channels, against float64."""
+    x, kernel = normal((2, 16, 16, 128)), normal((3, 3, 128, 128), seed=1)
+    with jax.enable_x64(True):
+        exact = plain_conv2d(jnp.asarray(x, jnp.float64), jnp.asarray(kernel, jnp.float64), 1)
+    assert_close(winograd.convolve(x, winograd.prepare(kernel)), exact, 3e-6)
+
+
+def test_less_precision_is_that_of_the_images_alone():
+    x, kernel = normal((2, 8, 8, 3), dtype=jnp.bfloat16), normal((3, 3, 3, 4), 1, jnp.bfloat16)
+    y = winograd.convolve(x, winograd.prepare(kernel))
+    assert y.dtype == winograd.kernel_gradient(x, y).dtype == jnp.bfloat16
+    assert winograd.prepare(kernel).dtype == jnp.float32
+    # One rounding, of the result.
+    assert_close(y.astype(jnp.float32), plain_conv2d(x.astype(jnp.float32), kernel.astype(jnp.float32), 1), 2**-8)
+
+
+def results(conv, kernel, stride):
+    """A convolution, and its gradients by image and kernel."""
+
+    def all_three(x, kernel):
+        y, pullback = jax.vjp(lambda x, kernel: conv(x, kernel, stride), x, kernel)
+        return y, *pullback(jnp.cos(jnp.arange(y.size, dtype=y.dtype)).reshape(y.shape))
+
+    return jax.jit(all_three), (normal((2, 8, 8, kernel.shape[2])), kernel)
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_conv2d_takes_it_where_there_are_channels(known):
+    kernel = normal((3, 3, 128, 128), seed=1)
+    conv = (lambda x, kernel, stride: conv2d(x, kernel, stride, prepared(kernel))) if known else conv2d
+    compiled, arguments = results(conv, kernel, 1)
+    assert "convolution(" not in compiled.lower(*arguments).compile().as_text()
+    expected, _ = results(plain_conv2d, kernel, 1)
+    for ours, theirs in zip(compiled(*arguments), expected(*arguments), strict=True):
+        assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("shape", "stride"), [((3, 3, 128, 64), 1), ((3, 3, 64, 128), 1), ((3, 3, 128, 128), 2), ((5, 5, 128, 128), 1)]
+)
+def test_other_convolutions_stay_direct(shape, stride):
+    compiled, arguments = results(conv2d, normal(shape), stride)
+    text = compiled.lower(*arguments).compile().as_text()
+    assert "convolution(" in text
+    assert "[36," not in text
+
+
+def test_it_can_be_switched_off():
+    kernel = normal((3, 3, 128, 128), seed=1)
+    compiled, arguments = results(conv2d, kernel, 1)
+    with winograd.switched_off():
+        assert "convolution(" in compiled.lower(*arguments).compile().as_text()
+    assert "convolution(" not in compiled.lower(*arguments).compile().as_text()
+
+
+def test_kernels_are_mapped_once_and_where_they_are_used():
+    """8x8 and then 4x4, which is too small: kernels of the first alone are mapped, outside of the loop."""
+    network = models.ResNet(128, (models.Stage(128, 1, 1), models.Stage(256, 1, 2)), 1.0)
+    estimator = models.estimator(network, (8, 8, 1), "ratio")
+    f_prime = DIVERGENCES["chi2"].output_derivative("ratio")
+
+    @Program
+    def simulate(params, x):
+        dynamics = flow.Dynamics(ratio_fn=estimator.ratio_fn(params), f_prime=f_prime, step_size=1.0, noise=0.0)
+        return flow.simulate(rng.per_sample(jax.random.key(0), len(x)), x, num_steps=7, **dynamics)
+
+    params = jax.eval_shape(estimator.init, jax.random.key(0))
+    text = simulate.lower(params, jax.ShapeDtypeStruct((4, 8, 8, 1), jnp.float32)).compile().as_text()
+    body = hlo.loop_body(text)
+    # Two convolutions forward, two back; the maps of windows and tiles are products too.
+    products = re.findall(r"= f32\[36,16,128\]\S* dot\(", body)
+    assert len(products) == 4
+    assert "f32[36,128,128]" in text
+    of_kernels = "f32[9,16384]"
+    assert of_kernels in text
+    assert of_kernels not in body
+    for unused in ("f32[36,128,256]", "f32[36,256,128]", "f32[36,256,256]"):
+        assert unused not in text
