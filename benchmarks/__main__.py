@@ -77,6 +77,8 @@ def compute_rows(
             with np.load(folder / "results.npz") as file:
                 differences[form] = ours.largest_difference(results, dict(file), np.asarray(case.particles()))
 
+    first = ours.seconds(sides["ours"].train_step)
+    print(f"first training step of {name}, with its compilation: {first:.1f} s", flush=True)
     table = floors.layers(case.model, case.event_shape)
     floor = {
         "flow step": floors.flow_step(table, load.batch_size),

@@ -7,8 +7,8 @@ from typing import Any
 
 import jax
 
-# XLA's CPU backend gives convolutions and products to YNNPACK by default, which leaves its older kernels behind here.
-# With those a convolution of 64 channels at 32x32, batch 8, takes 2.1 ms instead of 3.5, and the gradient of its kernel
+# XLA's CPU backend gives convolutions and products to the library YNNPACK by default. Its own kernels are faster here:
+# with them a convolution of 64 channels at 32x32, batch 8, takes 2.1 ms instead of 3.5, and the gradient of its kernel
 # 2.4 instead of 5.0 (2 cores, jax 0.10.2; `python -m benchmarks.kernels`).
 _ON_CPU = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
@@ -18,7 +18,8 @@ class Program:
 
     The options are chosen at the first call, not before: a backend that is in use can no longer be made one of several
     hosts. JAX takes options for outermost functions alone, so that inside of another transformation (`jax.grad` of
-    `Model.ratio`, say) there are none.
+    `Model.ratio`, say) there are none. That is told by the arguments: a call that has no traced one, inside of another
+    `jax.jit`, is an error of JAX's.
 
     Args:
       function: pure.

@@ -97,6 +97,7 @@ def test_the_command_writes_all_rows_without_pytorch(tmp_path, capsys, fast_rate
     printed = capsys.readouterr().out
     assert "PyTorch is not installed in none" in printed
     assert all(re.search(rf"^{name} +{row} ", printed, re.MULTILINE) for name, row in wanted)
+    assert all(f"first training step of {name}, with its compilation: " in printed for name in networks)
 
 
 def test_half_precision_has_its_own_column(fast_rates, tmp_path):
