@@ -85,8 +85,8 @@ def simulate(
 ) -> Particles:
     """x after `num_steps` steps from x, by `lax.scan`.
 
-    Where particles are small, the noise of several steps is drawn at once: drawing 2,048 numbers takes a CPU nearly as
-    long as 50,000 (docs/performance.md). It is the same noise, and needs 256 KiB at most, however long the flow.
+    Where particles are small, the noise of several steps is drawn at once: of few numbers the loops of threefry cost a
+    CPU more than the numbers (docs/performance.md, "Tried"). It is the same noise, and needs 256 KiB at most.
 
     Args:
       keys: one key a sample, [batch].
