@@ -115,7 +115,9 @@ def _keep_compiled(fv: flags.FlagValues) -> None:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--compile_cache={folder} is a file: name a folder, or off")
     jax.config.update("jax_compilation_cache_dir", str(folder.absolute()))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    # Every program: with JAX's least compile time, a busy moment decides what is kept, and the next start compiles the
+    # rest (4.6 s of start instead of 3.2 on a toy, 6.4 instead of 4.7 on digits, at 0.5 s).
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def _prepare(config: Any) -> None:
