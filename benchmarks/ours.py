@@ -38,6 +38,18 @@ class Ours:
     def _params(self) -> Params:
         return self.case.experiment.recipe.estimator.effective(self.state.params, self.state.spectral)
 
+    @property
+    def prior(self) -> priors.Prior:
+        """What `Case.particles` are drawn from."""
+        shape = self.case.event_shape
+        return priors.Uniform(shape) if self.case.experiment.is_image else priors.Normal(shape)
+
+    def step_memory(self) -> int:
+        """Bytes of the compiled training step besides what goes in and comes out."""
+        batch = sharding.by_sample(self.case.batch(), self.case.load.batch_size)
+        compiled = self._train_step.lower(self.state, self.prior, self._root, batch).compile()
+        return int(compiled.memory_analysis().temp_size_in_bytes)  # type: ignore[union-attr]
+
     def flow(self) -> jax.Array:
         """K steps of the compiled scan."""
         recipe, k, zero = self.case.experiment.recipe, self.case.load.num_steps, jnp.asarray(0)
@@ -52,9 +64,8 @@ class Ours:
 
     def sample(self) -> np.ndarray:
         """A batch, as `fdrl_jax.sample` gives it, of a uniform or normal prior."""
-        shape, count = self.case.event_shape, self.case.load.batch_size
-        prior = priors.Uniform(shape) if self.case.experiment.is_image else priors.Normal(shape)
-        model = sampling.Model(self.case.experiment, self._params, prior, 0)
+        count = self.case.load.batch_size
+        model = sampling.Model(self.case.experiment, self._params, self.prior, 0)
         return sampling.sample(model, 4, count, self.case.load.num_steps, count, progress=False)
 
     def runs(self) -> dict[str, Callable[[], Any]]:
