@@ -12,6 +12,7 @@ callers jit. The noise of sample i at step k is a function of (keys[i], k), so a
 any batch, and a flow may be continued from any state and step (`first_step`).
 """
 
+import math
 import numbers
 from typing import TypedDict, Unpack
 
@@ -21,11 +22,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from fdrl_jax import rng
-from fdrl_jax.sharding import largest_divisor
 from fdrl_jax.types import InputError, Keys, OutputFn, Particles, RatioFn
-
-# For how many steps `simulate` draws noise together, and how many numbers.
-_STEPS_AT_ONCE, _NUMBERS_AT_ONCE = 5, 2**16
 
 
 class Dynamics(TypedDict):
@@ -60,19 +57,15 @@ def step(
     noise: float,
 ) -> Particles:
     """x_{k+1} from x_k: one step of Eq. 9. `k` only selects the noise; for the rest see `Dynamics`."""
-    x_next = x + step_size * drift(x, ratio_fn, f_prime)
-    return x_next if _is_zero(noise) else x_next + noise * _xi(keys, x, k)
+    x_next = _flat(x) + step_size * _flat(drift(x, ratio_fn, f_prime))
+    if not (isinstance(noise, (int, float)) and noise == 0):
+        x_next += noise * rng.normal(rng.fold_in(keys, k), x_next.shape[1:]).astype(x.dtype)
+    return x_next.reshape(x.shape)
 
 
-def _is_zero(noise: float) -> bool:
-    return isinstance(noise, (int, float)) and noise == 0
-
-
-def _xi(keys: Keys, x: Particles, k: int | Int[Array, ""]) -> Particles:
-    """xi_k of each particle."""
-    xi = rng.normal(jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, k), x.shape[1:]).astype(x.dtype)
-    # Rounded by itself, so that it is the same bit for bit wherever it is drawn.
-    return lax.optimization_barrier(xi)
+def _flat(x: Particles) -> Float[Array, "batch d"]:
+    """Where noise is added, so that a CPU draws it by vector instructions (`rng`)."""
+    return x.reshape(len(x), math.prod(x.shape[1:]))
 
 
 def simulate(
@@ -84,9 +77,6 @@ def simulate(
     **dynamics: Unpack[Dynamics],
 ) -> Particles:
     """x after `num_steps` steps from x, by `lax.scan`.
-
-    Where particles are small, the noise of several steps is drawn at once: of few numbers the loops of threefry cost a
-    CPU more than the numbers (docs/performance.md, "Tried"). It is the same noise, and needs 256 KiB at most.
 
     Args:
       keys: one key a sample, [batch].
@@ -101,26 +91,10 @@ def simulate(
     if not isinstance(num_steps, numbers.Integral) or num_steps < 0:
         raise InputError(f"num_steps = {num_steps!r} must be an integer of at least 0")
 
-    noise, steps = dynamics["noise"], first_step + jnp.arange(num_steps)
-    at_once = (
-        1 if _is_zero(noise) else largest_divisor(num_steps, min(_STEPS_AT_ONCE, _NUMBERS_AT_ONCE // max(x.size, 1)))
-    )
+    def body(flat: Float[Array, "batch d"], k: Int[Array, ""]) -> tuple[Float[Array, "batch d"], None]:
+        return _flat(step(keys, flat.reshape(x.shape), k, **dynamics)), None
 
-    def body(x: Particles, k: Int[Array, ""]) -> tuple[Particles, None]:
-        return step(keys, x, k, **dynamics), None
-
-    if at_once == 1:
-        return lax.scan(body, x, steps)[0]
-    without = Dynamics(**{**dynamics, "noise": 0.0})
-
-    def add(x: Particles, k_and_xi: tuple[Int[Array, ""], Particles]) -> tuple[Particles, None]:
-        k, xi = k_and_xi
-        return step(keys, x, k, **without) + noise * xi, None
-
-    def several(x: Particles, steps: Int[Array, " steps"]) -> tuple[Particles, None]:
-        return lax.scan(add, x, (steps, jax.vmap(_xi, in_axes=(None, None, 0))(keys, x, steps)))[0], None
-
-    return lax.scan(several, x, steps.reshape(-1, at_once))[0]
+    return lax.scan(body, _flat(x), first_step + jnp.arange(num_steps))[0].reshape(x.shape)
 
 
 def trajectory(

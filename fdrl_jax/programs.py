@@ -48,6 +48,11 @@ class Program:
         return self._outermost._cache_size()  # type: ignore[attr-defined]
 
 
+def nested(function: Callable[..., Any], **arguments: Any) -> Callable[..., Any]:
+    """`jax.jit` as it is, for what is called inside of programs as well as by itself. Arguments as of `Program`."""
+    return jax.jit(function, **arguments)
+
+
 @functools.cache
 def _options() -> dict[str, str] | None:
     """`_ON_CPU` where JAX runs on a CPU and its XLA knows them: they are not part of JAX's interface."""

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import accelerator, cases, floors, ours, profile, scaling, table
+from benchmarks import accelerator, cases, floors, microbatch, noise, ours, profile, scaling, table
 from fdrl_jax import plan
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -295,6 +295,21 @@ def test_the_scaling_model_adds_what_it_says(capsys):
     assert scaling.step_seconds(machine, layers, 0.1, 7, 1) == pytest.approx(7 * 0.01 + 0.1 * loss / 1e3)
     scaling.main([])
     assert len(capsys.readouterr().out.splitlines()) == 2 + 3 * len(scaling.CHIPS)
+
+
+def test_what_a_microbatch_costs_is_printed(capsys):
+    microbatch.main(["--smoke", "--network=digits", "--batch_size=8", "--num_steps=2", "--rounds=1"])
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if "microbatch" in line]
+    assert [line[1] for line in lines] == ["of", "4:", "2:", "1:"]
+    mib = [float(line[-2]) for line in lines]
+    assert 0 < mib[-1] < mib[0]
+
+
+def test_the_noise_that_is_timed_is_the_noise_of_jax():
+    found = re.search(r"jax.random +([\d.]+) ns a number, rng +([\d.]+) .*; differ (.*)$", noise.measure("toy", 1))
+    assert float(found[1]) > 0
+    assert float(found[2]) > 0
+    assert float(found[3]) < 1e-4  # Of sums of 100 numbers.
 
 
 def test_the_floors_of_the_paper_are_printed(capsys):

@@ -9,8 +9,8 @@ import fdrl_jax
 
 PACKAGE = pathlib.Path(fdrl_jax.__file__).parent
 ORDER = [
-    "version", "types", "sharding", "rng", "pixels", "files", "untrusted", "pickles", "divergences", "losses", "flow",
-    "compose", "priors", "models", "state", "programs", "steps", "data", "manifest", "run_files", "write_errors",
+    "version", "types", "programs", "sharding", "rng", "pixels", "files", "untrusted", "pickles", "divergences",
+    "losses", "flow", "compose", "priors", "models", "state", "steps", "data", "manifest", "run_files", "write_errors",
     "checkpoint", "stopping", "convert", "features", "evaluation", "pictures", "observe", "guard", "schema",
     "arguments", "command_line", "builders",
     "classifiers", "sampling", "exported", "sample_files", "translation", "refinement", "interpolation", "loading",

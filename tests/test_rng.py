@@ -52,6 +52,51 @@ def test_row_i_depends_on_key_i_alone(draw):
     np.testing.assert_array_equal(draw(keys[order], (4, 3)), rows[order])
 
 
+@pytest.mark.parametrize("event_shape", [(), (2,), (8, 8, 1), (5, 7, 3)])
+def test_the_numbers_are_those_of_jax(event_shape):
+    keys = rng.per_sample(ROOT, 6)
+    np.testing.assert_array_equal(
+        rng.normal(keys, event_shape), jax.jit(jax.vmap(lambda key: jax.random.normal(key, event_shape)))(keys)
+    )
+    np.testing.assert_array_equal(
+        rng.uniform(keys, event_shape, -2.0, 3.0),
+        jax.jit(jax.vmap(lambda key: jax.random.uniform(key, event_shape, minval=-2.0, maxval=3.0)))(keys),
+    )
+
+
+def test_keys_of_another_kind_are_jax_s_to_compute():
+    keys = rng.per_sample(jax.random.key(3, impl="rbg"), 1000)
+    folded = rng.fold_in(keys, 12)
+    np.testing.assert_array_equal(bits(folded), bits(jax.vmap(lambda key: jax.random.fold_in(key, 12))(keys)))
+    assert folded.dtype == keys.dtype
+    assert stats.kstest(np.ravel(rng.normal(keys, (2, 2))), "norm").pvalue > 0.01
+
+
+@pytest.mark.parametrize("data", [0, 1, 2**31 - 1])
+def test_keys_of_a_step_are_those_of_jax_traced_or_not(data):
+    keys = rng.per_sample(ROOT, 3)
+    expected = bits(jax.vmap(lambda key: jax.random.fold_in(key, data))(keys))
+    np.testing.assert_array_equal(bits(rng.fold_in(keys, data)), expected)
+    np.testing.assert_array_equal(bits(jax.jit(rng.fold_in)(keys, data)), expected)
+
+
+def test_keys_may_be_constants_of_a_program():
+    keys = rng.per_sample(ROOT, 3)
+    np.testing.assert_array_equal(
+        jax.jit(lambda: rng.normal(rng.fold_in(keys, 1), (2,)))(), rng.normal(rng.fold_in(keys, 1), (2,))
+    )
+
+
+def test_draws_are_not_loops():
+    """XLA cannot fuse a loop: of small arrays it costs more than the numbers."""
+
+    def draw(draws):
+        return "while" in jax.jit(draws).lower(rng.per_sample(ROOT, 9)).as_text()
+
+    assert not draw(lambda keys: rng.normal(rng.fold_in(keys, 1), (2,)))
+    assert not draw(lambda keys: rng.uniform(rng.fold_in(keys, 1), (2,), -1.0, 1.0))
+
+
 def test_draws_over_samples_have_their_distributions():
     keys = rng.per_sample(ROOT, 4000)
     assert stats.kstest(np.ravel(rng.normal(keys, (2,))), "norm").pvalue > 0.01

@@ -34,7 +34,7 @@ class Empirical:
 
     def sample(self, keys: Keys) -> Particles:
         """Draws [batch, H, W, C] float32, one a key."""
-        index, mirrored, noise = (jax.vmap(jax.random.fold_in, (0, None))(keys, i) for i in range(3))
+        index, mirrored, noise = (rng.fold_in(keys, i) for i in range(3))
         chosen = jax.vmap(lambda key: jax.random.randint(key, (), 0, len(self.images)))(index)
         x = to_float(jnp.asarray(self.images)[chosen])
         if self.flip:

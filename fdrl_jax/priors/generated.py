@@ -38,4 +38,4 @@ class Generated:
         x = self.decode(self.params, self.latents(keys))
         if not self.noise:
             return x
-        return x + self.noise * rng.normal(jax.vmap(jax.random.fold_in, (0, None))(keys, 1), self.event_shape)
+        return x + self.noise * rng.normal(rng.fold_in(keys, 1), self.event_shape)

@@ -41,7 +41,7 @@ class LowRankGaussian:
 
     def sample(self, keys: Keys) -> Particles:
         """Draws [batch, *event] float32, one a key."""
-        directions, pixels = (jax.vmap(jax.random.fold_in, (0, None))(keys, i) for i in range(2))
+        directions, pixels = (rng.fold_in(keys, i) for i in range(2))
         return self._draws(rng.normal(directions, (self.basis.shape[1],)), rng.normal(pixels, self.event_shape))
 
     @property
