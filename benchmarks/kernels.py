@@ -3,10 +3,11 @@
     python -m benchmarks.kernels [--rounds=N]
 
 `default` is `lax.conv_general_dilated` and its gradients under `jax.jit`, `own` the same with the options of
-`programs.Program`, and `ours` is `models.conv.conv2d` with them: by Winograd, where it pays, and without the zeros of a
-strided input gradient. Layers of the networks of CIFAR-10, CelebA 64, LSUN 128 and digits, float32. Forward and input
-gradient are run in a compiled loop, as in a flow, with what can be prepared outside of it, and the kernel's gradient by
-itself. Medians in turn; `differ` is the largest difference of `ours` from `own` by the largest entry.
+`programs.Program`, and `ours` is `models.conv.conv2d` with them: by Winograd or as one product, where it pays, and
+without the zeros of a strided input gradient. Layers of the networks of CIFAR-10, CelebA 64, LSUN 128 and digits,
+float32. Forward and input gradient are run in a compiled loop, as in a flow, with what can be prepared outside of it,
+and the kernel's gradient by itself. Medians in turn; `differ` is the largest difference of `ours` from `own` by the
+largest entry.
 """
 
 import argparse
@@ -45,6 +46,10 @@ LAYERS = (
     Layer(4, 128, 64, 64, 2),
     Layer(8, 64, 64, 64, 2),
     Layer(64, 8, 32, 32, 1),
+    Layer(64, 2, 64, 64, 1),
+    Layer(64, 8, 1, 32, 1),
+    Layer(8, 32, 3, 128, 1),
+    Layer(4, 128, 3, 64, 1),
 )
 STEPS = 4
 

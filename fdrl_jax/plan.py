@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from fdrl_jax import builders, rng, sampling, schema, sharding, steps
-from fdrl_jax.models import winograd
+from fdrl_jax.models import conv
 from fdrl_jax.types import InputError
 
 # Training images in the published sets, for a plan made before they are fetched.
@@ -34,7 +34,7 @@ _MEASURED_STEPS = 5
 class Plan:
     """Costs of one experiment. FLOPs are XLA's count for the compiled program; bytes are on each device.
 
-    Convolutions are counted as direct ones, also where a CPU has better (`models.winograd`).
+    Convolutions are counted as direct ones, also where a CPU has better (`models.conv.direct`).
 
     Attributes:
       num_steps: training steps.
@@ -130,7 +130,7 @@ def plan(config: schema.Config) -> Plan:
         return steps.compiled_train_step(recipe, experiment.optimizer, state, prior, root, batch, mesh)
 
     # XLA counts what one device does, and the body of a loop once, however often it runs: so of one flow step.
-    with winograd.switched_off():
+    with conv.direct():
         flow_flops = _flops(_flow_step(experiment, batch_size))
         step_flops = _flops(train_step(dataclasses.replace(experiment.recipe, num_steps=min(num_steps, 1))))
     flows = num_steps - 1 if config["flow"]["guided"] and num_steps else 0
@@ -172,7 +172,7 @@ def measured_rate(config: schema.Config, rounds: int = 3) -> float:
         start = time.perf_counter()
         jax.block_until_ready(short_flow(params, root, jax.block_until_ready(x), jnp.asarray(0), jnp.asarray(0)))
         seconds.append(time.perf_counter() - start)
-    with winograd.switched_off():
+    with conv.direct():
         return _MEASURED_STEPS * _flops(_flow_step(experiment, batch_size)) / min(seconds[1:])
 
 

@@ -5,11 +5,13 @@ JAX emits for an input gradient (kernel transposed by dimension numbers alone) i
 of the 32 px network, batch 4, took 588 ms inside the scan against 159 ms by itself; written as the forward convolution
 that it is (the cotangent dilated by the stride, the kernel flipped and transposed in memory), it takes 136 ms inside.
 For the 8 px digits network, batch 64: 11.6, 7.0 and 6.3 ms. `python -m benchmarks.flow --network=all` measures them
-(2 cores, jax 0.10.2). Where there are enough channels, `models.winograd` then takes half the time.
+(2 cores, jax 0.10.2). Where there are enough channels, `models.winograd` then takes half the time; for tiny images and
+few output channels there is `models.products`.
 
 On GPU and TPU all is left to XLA, which lays out convolutions there as it likes.
 """
 
+import contextlib
 import functools
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
@@ -19,7 +21,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from fdrl_jax.models import winograd
+from fdrl_jax.models import products, winograd
 
 Images = Float[Array, "batch h w c_in"]
 Kernel = Float[Array, "k k c_in c_out"]
@@ -32,6 +34,14 @@ PREPARED = "prepared_kernel"
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
+# JAX remembers a traced program by it, among others.
+_by_products = jax.make_user_context(default_value=True)
+
+
+def direct() -> contextlib.AbstractContextManager[None]:
+    """Programs that are traced inside have direct convolutions: to count what those cost, or to compare."""
+    return _by_products(False)
+
 
 def plain_conv2d(x: Images, kernel: Kernel, stride: int) -> Features:
     """Cross-correlation with k // 2 zeros on every side (k odd), as PyTorch's padding=k // 2."""
@@ -43,15 +53,20 @@ def prepared(kernel: Kernel) -> Prepared:
     """What `conv2d` computes of a kernel alone.
 
     "flipped", the kernel of the input gradient [k, k, c_out, c_in], in memory; "00", "01", "10" and "11", the parts of
-    that for even and odd rows and columns, where the stride is 2 (see `_of_stride_2`); and, where `winograd.applies`,
-    "winograd" and "flipped_winograd", the two by `winograd.prepare`.
+    that for even and odd rows and columns, where the stride is 2 (see `_of_stride_2`). Of the kernel and, with the
+    prefix "flipped_", of that: "winograd", "taps" and "whole1", "whole2", ... of those modules' functions, where they
+    apply.
     """
     flipped = jnp.swapaxes(kernel[::-1, ::-1], 2, 3)
     found = {"flipped": flipped}
+    for prefix, of in (("", kernel), ("flipped_", flipped)):
+        found |= {f"{prefix}whole{side}": products.whole(of, side) for side in products.tiny_sides(len(of))}
+        if products.has_few_outputs(of.shape):
+            found[f"{prefix}taps"] = products.taps(of)
+        if winograd.applies(of.shape):
+            found[f"{prefix}winograd"] = winograd.prepare(of)
     taps = [_taps(len(kernel), odd) for odd in (0, 1)]
     found |= {f"{i}{j}": flipped[rows, columns] for i, rows in enumerate(taps) for j, columns in enumerate(taps)}
-    if winograd.applies(kernel.shape):
-        found |= {"winograd": winograd.prepare(kernel), "flipped_winograd": winograd.prepare(flipped)}
     return found
 
 
@@ -81,15 +96,31 @@ def conv2d(x: Images, kernel: Kernel, stride: int, known: Prepared | None = None
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def _conv2d(x: Images, kernel: Kernel, known: Prepared | None, stride: int) -> Features:
-    if not winograd.pays(x.shape, kernel.shape, stride):
+    own = _own(x.shape, kernel.shape, stride)
+    if own is None:
         return plain_conv2d(x, kernel, stride)
     return lax.platform_dependent(
         x,
         kernel,
         known,
-        cpu=lambda x, kernel, known: winograd.convolve(x, (known or prepared(kernel))["winograd"]),
+        cpu=lambda x, kernel, known: own(x, known or prepared(kernel), ""),
         default=lambda x, kernel, _: plain_conv2d(x, kernel, stride),
     )
+
+
+def _own(
+    shape: tuple[int, ...], kernel_shape: tuple[int, ...], stride: int
+) -> Callable[[Images, Prepared, str], Features] | None:
+    """How a CPU convolves images of `shape`, by what is `prepared` under a prefix; None where XLA's way is fast."""
+    if stride != 1 or not _by_products.value:
+        return None
+    if products.is_tiny(shape, kernel_shape):
+        return lambda x, known, prefix: products.convolve_tiny(x, known[f"{prefix}whole{shape[1]}"])
+    if products.has_few_outputs(kernel_shape):
+        return lambda x, known, prefix: products.convolve_to_few(x, known[f"{prefix}taps"], kernel_shape[0])
+    if winograd.pays(shape, kernel_shape, stride):
+        return lambda x, known, prefix: winograd.convolve(x, known[f"{prefix}winograd"])
+    return None
 
 
 def _forward(
@@ -108,8 +139,9 @@ def _backward(
 
     def input_gradient(x: Images, kernel: Kernel, known: Prepared | None, cotangent: Features) -> Images:
         known = known or prepared(kernel)
-        if winograd.pays(x.shape, kernel.shape, stride):
-            return winograd.convolve(cotangent, known["flipped_winograd"])
+        own = _own(cotangent.shape, (*kernel.shape[:2], *kernel.shape[:1:-1]), stride)
+        if own is not None:
+            return own(cotangent, known, "flipped_")
         if stride == 2:
             return _of_stride_2(x, len(kernel), known, cotangent)
         return _input_gradient(stride, cotangent, x, kernel, known["flipped"])
@@ -117,7 +149,7 @@ def _backward(
     d_x = lax.platform_dependent(
         x, kernel, known, cotangent, cpu=input_gradient, default=lambda x, kernel, _, g: plain(x, kernel)(g)[0]
     )
-    if winograd.pays(x.shape, kernel.shape, stride):
+    if _by_products.value and winograd.pays(x.shape, kernel.shape, stride):
         d_kernel = lax.platform_dependent(
             x,
             kernel,

@@ -15,9 +15,6 @@ relative, 128 or 256 channels). Lavin & Gray take the points 0, 1, -1, 2 and -2 
 those here errors are half as large.
 """
 
-import contextlib
-
-import jax
 import numpy as np
 from jax import lax
 from jax import numpy as jnp
@@ -38,18 +35,10 @@ _POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)
 # any.
 _LEAST_CHANNELS, _LEAST_SIDE = 128, 8
 
-# JAX remembers a traced program by it, among others.
-_on = jax.make_user_context(default_value=True)
-
-
-def switched_off() -> contextlib.AbstractContextManager[None]:
-    """Programs that are traced inside have direct convolutions: to count what those cost, or to compare."""
-    return _on(False)
-
 
 def applies(kernel_shape: tuple[int, ...], stride: int = 1) -> bool:
     """Whether a kernel [k, k, c_in, c_out] may be used so, and has enough channels to gain by it."""
-    return _on.value and stride == 1 and kernel_shape[:2] == (SIZE, SIZE) and min(kernel_shape[2:]) >= _LEAST_CHANNELS
+    return stride == 1 and kernel_shape[:2] == (SIZE, SIZE) and min(kernel_shape[2:]) >= _LEAST_CHANNELS
 
 
 def pays(image_shape: tuple[int, ...], kernel_shape: tuple[int, ...], stride: int) -> bool:
