@@ -24,6 +24,7 @@ import os
 import pathlib
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -38,6 +39,8 @@ from benchmarks.table import BF16, DRAWS, HEADER, add_floors, figures, line
 from benchmarks.torch_process import TorchError, TorchProcess, has_torch
 
 TIMED = ("flow step", "training step", "sampling")
+# Seconds before each run: when a side is done, its threads go on spinning for some milliseconds, on the other's cores.
+REST = 0.1
 ROWS = (*TIMED, "prior fit", "prior draw", "data pipeline", "checkpoint stall")
 
 
@@ -146,6 +149,7 @@ def interleaved(runs: Mapping[str, Callable[[], float]], rounds: int) -> dict[st
     times: dict[str, list[float]] = {form: [] for form in runs}
     for round_ in range(rounds + 1):
         for form, run in runs.items():
+            time.sleep(REST)
             elapsed = run()
             if round_:
                 times[form].append(elapsed)
