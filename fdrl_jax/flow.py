@@ -32,7 +32,7 @@ class Dynamics(TypedDict):
       ratio_fn: particles [batch, *event] -> r or log r, [batch].
       f_prime: f' as a function of that output, elementwise.
       step_size: eta.
-      noise: nu; 0.0 draws no random numbers.
+      noise: nu; the Python number 0 draws no random numbers.
     """
 
     ratio_fn: RatioFn
@@ -64,7 +64,7 @@ def step(
 
 
 def _flat(x: Particles) -> Float[Array, "batch d"]:
-    """Where noise is added, so that a CPU draws it by vector instructions (`rng`)."""
+    """Particles as rows [batch, d]: so a CPU draws the noise that is added by vector instructions (see `rng`)."""
     return x.reshape(len(x), math.prod(x.shape[1:]))
 
 
@@ -88,13 +88,17 @@ def simulate(
     Raises:
       InputError: `num_steps` is not an integer of at least 0.
     """
-    if not isinstance(num_steps, numbers.Integral) or num_steps < 0:
-        raise InputError(f"num_steps = {num_steps!r} must be an integer of at least 0")
+    _check_num_steps(num_steps)
 
     def body(flat: Float[Array, "batch d"], k: Int[Array, ""]) -> tuple[Float[Array, "batch d"], None]:
         return _flat(step(keys, flat.reshape(x.shape), k, **dynamics)), None
 
     return lax.scan(body, _flat(x), first_step + jnp.arange(num_steps))[0].reshape(x.shape)
+
+
+def _check_num_steps(num_steps: object) -> None:
+    if not isinstance(num_steps, numbers.Integral) or num_steps < 0:
+        raise InputError(f"num_steps = {num_steps!r} must be an integer of at least 0")
 
 
 def trajectory(
@@ -113,8 +117,9 @@ def trajectory(
       that of `simulate`.
 
     Raises:
-      InputError: `every` < 1.
+      InputError: `every` < 1, or `num_steps` as for `simulate`.
     """
+    _check_num_steps(num_steps)
     if every < 1:
         raise InputError(f"every = {every}: a trajectory keeps every n-th state, with n >= 1")
     whole, rest = divmod(num_steps, every)

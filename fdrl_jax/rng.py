@@ -3,10 +3,10 @@
 The number that sample `i` of training step `s` uses for purpose `name` is a function of
 (seed, name, s, i) alone: not of the batch size, the number of devices, or where a run resumed.
 
-The numbers are those of `jax.random`. `fold_in`, `normal` and `uniform` compute threefry themselves, because on a CPU
-`jax.random` makes each draw a loop of small kernels. Written out and with the event flat, a draw is one kernel of
-vector instructions (over a last axis of 2 or 3 the compiler finds none), and 2 to 5 times as fast: `python -m
-benchmarks.noise`, docs/performance.md.
+The numbers are those of `jax.random`. For threefry keys, JAX's default, `fold_in`, `normal` and `uniform` compute them
+here, because on a CPU `jax.random` makes each draw a loop of small kernels. Written out it is one kernel, and, for
+samples as rows [batch, d], of vector instructions: over a last axis of 2 or 3 the compiler finds no use for those.
+`python -m benchmarks.noise` compares them (docs/performance.md, "Tried").
 """
 
 import math
@@ -47,7 +47,7 @@ def fold_in(keys: Keys, data: int | Int[Array, ""]) -> Keys:
 @partial(nested, static_argnames="event_shape")
 def normal(keys: Keys, event_shape: tuple[int, ...]) -> Float[Array, "batch *event"]:
     """Standard normal draws, float32 [batch, *event_shape], row i from key i alone."""
-    # Of the open interval: erf_inv(-1) is infinite.
+    # The least number above -1, where erf_inv is infinite.
     low = np.nextafter(np.float32(-1), np.float32(0))
     x = np.float32(math.sqrt(2)) * lax.erf_inv(_uniform(keys, math.prod(event_shape), low, np.float32(1)))
     return x.reshape(len(keys), *event_shape)

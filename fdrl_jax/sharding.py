@@ -6,6 +6,7 @@ device. So the flow needs no communication, and a training step one sum: that of
 
 import contextlib
 import math
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -148,8 +149,15 @@ def join(coordinator: str | None = None, num_processes: int | None = None, proce
         are None: JAX finds them.
 
     Raises:
-      InputError: some are missing and cannot be found, or the others are not there.
+      InputError: `coordinator` is no HOST:PORT, some are missing and cannot be found, or the others have not come in
+        five minutes.
     """
+    if coordinator is not None:
+        # gRPC ends the process at a port that is not a number.
+        host, _, port = coordinator.rpartition(":")
+        if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+            raise InputError(f"--coordinator={coordinator} must be HOST:PORT, with a port from 1 to 65535")
+        print(f"waiting for all {num_processes} processes at {coordinator}", file=sys.stderr, flush=True)
     try:
         jax.distributed.initialize(coordinator, num_processes, process_id, heartbeat_timeout_seconds=HEARTBEAT)
     except (ValueError, RuntimeError) as error:

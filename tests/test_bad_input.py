@@ -79,6 +79,10 @@ COMMANDS = [
     ("--mode=plan --config=configs/classifier.py:digits", "this is a classifier's config", "--mode=train_classifier"),
     # --- several processes ---
     ("$HOSTS", "--coordinator, --num_processes and --process_id go together"),
+    *(
+        (f"$TRAIN --coordinator={bad} --num_processes=1 --process_id=0", f"--coordinator={bad} must be HOST:PORT")
+        for bad in ("localhost", "localhost:abc", "localhost:0", "localhost:65536", ":1234")
+    ),
     ("$TRAIN --process_id=0", "--coordinator, --num_processes and --process_id go together"),
     ("$HOSTS --num_processes=2 --process_id=2", "--process_id=2", "must be less than --num_processes=2"),
     ("$HOSTS --num_processes=2 --process_id=-1", "--process_id=-1", "is not an integer in the range [0, 2147483647]"),
@@ -211,6 +215,7 @@ COMMANDS = [
     ("$SAMPLE --step=best", "$points keeps no best checkpoint", "train with diagnostics.best, or name a step"),
     ("$SAMPLE --ema=perhaps", "--ema=perhaps", "must be true or false"),
     ("$SAMPLE --compile_cache=$tmp/broken.py", "--compile_cache=$tmp/broken.py is a file", "name a folder, or off"),
+    ("$SAMPLE --compile_cache=$tmp/broken.py/cache", "--compile_cache=$tmp/broken.py/cache is a file, or in one"),
     # --- samples of a class ---
     ("$OF_DIGITS --label=1", "--label, --classifier, --scale and --candidates go together"),
     ("$OF_DIGITS --scale=0.1", "--label, --classifier, --scale and --candidates go together"),

@@ -170,8 +170,9 @@ def test_no_steps_return_x():
 
 @pytest.mark.parametrize("num_steps", [-1, 2.5])
 def test_a_bad_number_of_steps_is_refused(num_steps):
-    with pytest.raises(InputError, match=f"num_steps = {num_steps}"):
-        inspect.unwrap(flow.simulate)(keys(1), normal((1, 2)), num_steps=num_steps, **kl(half_square, 0.1))
+    for run, options in ((flow.simulate, {}), (flow.trajectory, {"every": 2})):
+        with pytest.raises(InputError, match=f"num_steps = {num_steps}"):
+            inspect.unwrap(run)(keys(1), normal((1, 2)), num_steps=num_steps, **options, **kl(half_square, 0.1))
 
 
 def test_an_unknown_setting_is_refused():
