@@ -2,6 +2,27 @@
 
 import re
 
+import jax
+import jax.numpy as jnp
+
+from fdrl_jax import flow, models, rng
+from fdrl_jax.divergences import DIVERGENCES
+from fdrl_jax.programs import Program
+
+
+def compiled_flow(network) -> str:
+    """A flow of 7 steps, of 4 images 8x8x1, by the ratio of `network`."""
+    estimator = models.estimator(network, (8, 8, 1), "ratio")
+    f_prime = DIVERGENCES["chi2"].output_derivative("ratio")
+
+    @Program
+    def simulate(params, x):
+        dynamics = flow.Dynamics(ratio_fn=estimator.ratio_fn(params), f_prime=f_prime, step_size=1.0, noise=0.0)
+        return flow.simulate(rng.per_sample(jax.random.key(0), len(x)), x, num_steps=7, **dynamics)
+
+    params = jax.eval_shape(estimator.init, jax.random.key(0))
+    return simulate.lower(params, jax.ShapeDtypeStruct((4, 8, 8, 1), jnp.float32)).compile().as_text()
+
 
 def loop_body(text: str) -> str:
     """The body of the one loop that has convolutions."""

@@ -8,8 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fdrl_jax import flow, models, rng
-from fdrl_jax.divergences import DIVERGENCES
+from fdrl_jax import models
 from fdrl_jax.models import products
 from fdrl_jax.models.conv import conv2d, plain_conv2d, prepared
 from fdrl_jax.programs import Program
@@ -89,15 +88,6 @@ def test_conv2d_takes_them_where_they_are_faster(shape, channels, convolutions, 
 def test_what_they_make_of_weights_is_made_outside_of_the_flow():
     """Of a network that ends at 2x2, with 24 channels: inside of the loop, products take it as it comes."""
     network = models.ResNet(16, (models.Stage(16, 1, 2), models.Stage(24, 1, 2)), 1.0)
-    estimator = models.estimator(network, (8, 8, 1), "ratio")
-    f_prime = DIVERGENCES["chi2"].output_derivative("ratio")
-
-    @Program
-    def simulate(params, x):
-        dynamics = flow.Dynamics(ratio_fn=estimator.ratio_fn(params), f_prime=f_prime, step_size=1.0, noise=0.0)
-        return flow.simulate(rng.per_sample(jax.random.key(0), len(x)), x, num_steps=7, **dynamics)
-
-    params = jax.eval_shape(estimator.init, jax.random.key(0))
-    text = simulate.lower(params, jax.ShapeDtypeStruct((4, 8, 8, 1), jnp.float32)).compile().as_text()
+    text = hlo.compiled_flow(network)
     made_by = re.findall(r"= f32\[96,96\]\S* ([\w-]+)\(", hlo.loop_body(text))
     assert made_by == ["get-tuple-element"] * 2

@@ -8,11 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fdrl_jax import flow, models, rng
-from fdrl_jax.divergences import DIVERGENCES
+from fdrl_jax import models
 from fdrl_jax.models import winograd
 from fdrl_jax.models.conv import conv2d, direct, plain_conv2d, prepared
-from fdrl_jax.programs import Program
 
 # Of the largest entry: rounding errors in float32, 3e-6 at most here.
 TOLERANCE = 5e-6
@@ -96,16 +94,7 @@ def test_it_can_be_switched_off():
 def test_kernels_are_mapped_once_and_where_they_are_used():
     """8x8 and then 4x4, which is too small: kernels of the first alone are mapped, outside of the loop."""
     network = models.ResNet(128, (models.Stage(128, 1, 1), models.Stage(256, 1, 2)), 1.0)
-    estimator = models.estimator(network, (8, 8, 1), "ratio")
-    f_prime = DIVERGENCES["chi2"].output_derivative("ratio")
-
-    @Program
-    def simulate(params, x):
-        dynamics = flow.Dynamics(ratio_fn=estimator.ratio_fn(params), f_prime=f_prime, step_size=1.0, noise=0.0)
-        return flow.simulate(rng.per_sample(jax.random.key(0), len(x)), x, num_steps=7, **dynamics)
-
-    params = jax.eval_shape(estimator.init, jax.random.key(0))
-    text = simulate.lower(params, jax.ShapeDtypeStruct((4, 8, 8, 1), jnp.float32)).compile().as_text()
+    text = hlo.compiled_flow(network)
     body = hlo.loop_body(text)
     # Two convolutions forward, two back; the maps of windows and tiles are products too.
     products = re.findall(r"= f32\[36,16,128\]\S* dot\(", body)

@@ -2,10 +2,10 @@
 
 - **Tiny images**, of which every entry reaches every other through the kernel: 2x2 and 1x1 by 3x3. The convolution is
   a matrix `whole` from all entries of an image to all entries of the result. XLA swaps image and kernel where the
-  kernel is larger, and has no fast form of what comes of it: 64 channels, batch 64, take 0.96 ms there and 0.04 here.
+  kernel is larger, and has no fast form of what comes of it: 64 channels, batch 64, take 0.94 ms there and 0.09 here.
 - **Few outputs**: the input gradient of a network's first layer has an image's channels. All entries of the kernel are
   applied to each pixel by a matrix `taps`, and the results are shifted and added. 64 to 3 channels at 128x128, batch
-  4, take 3.7 ms instead of 10; 32 to 1 at 8x8, batch 64, 0.15 instead of 0.44.
+  4, take 2.1 ms instead of 7.1; 32 to 1 at 8x8, batch 64, 0.13 instead of 0.58.
 
 Both are of stride 1 with k // 2 zeros on every side, as `conv.plain_conv2d` (2 cores, jax 0.10.2; `python -m
 benchmarks.kernels`).
@@ -19,8 +19,8 @@ Images = Float[Array, "batch h w c_in"]
 Features = Float[Array, "batch h w c_out"]
 Kernel = Float[Array, "k k c_in c_out"]
 
-# 64 channels at 32x32, batch 8, to 4: 0.35 ms instead of 0.93; to 8 0.74 and 1.37, to 16 1.15 and 1.44, to 32 2.3 and
-# 2.1.
+# In a trial, 64 channels at 32x32, batch 8, to 4: 0.35 ms instead of 0.93; to 8 0.74 and 1.37, to 16 1.15 and 1.44,
+# to 32 2.3 and 2.1.
 _FEW_OUTPUTS = 8
 
 
