@@ -11,7 +11,8 @@ turn; a ratio above 1 says how many times as long PyTorch took. `floor` is the t
 needed (`floors.py`) at rates measured at the start, `x floor` our time over it. Without PyTorch our rows alone are
 printed.
 
-A machine with other work on it flatters us: the load is printed with each network. `--smoke` runs all of it in
+A machine with other work on it flatters us, and two cores that are far apart slow the toy network down
+(`python -m benchmarks.cores`): load and round trip are printed with each network. `--smoke` runs all of it in
 miniature.
 """
 
@@ -32,6 +33,7 @@ import jax
 import numpy as np
 
 from benchmarks import cases, floors, ours
+from benchmarks.cores import round_trip
 from benchmarks.environment import describe
 from benchmarks.prior import write_synthetic
 from benchmarks.rates import byte_rate, flops_rate
@@ -199,7 +201,8 @@ def measure(options: argparse.Namespace, stop: Callable[[], bool] = lambda: Fals
         f"rates measured: matrix product {rates['float32_flops'] / 1e9:,.0f} GFLOP/s in float32, "
         f"{rates['bf16_flops'] / 1e9:,.0f} in bfloat16; memory {rates['bytes'] / 1e9:,.1f} GB/s"
     )
-    found: dict[str, Any] = {"environment": describe(), "rates": rates, "torch": None, "load": {}, "rows": []}
+    found: dict[str, Any] = {"environment": describe(), "rates": rates, "torch": None, "rows": []}
+    found |= {"load": {}, "round_trip_us": {}}
     torch = None
     if options.torch_python != "none" and has_torch(options.torch_python):
         torch = TorchProcess(options.torch_python)
@@ -214,8 +217,10 @@ def measure(options: argparse.Namespace, stop: Callable[[], bool] = lambda: Fals
                 continue
             changes = {k: getattr(options, k) for k in ("batch_size", "num_steps") if getattr(options, k)}
             load = dataclasses.replace(loads(options)[name], **changes)
-            print(f"load average {os.getloadavg()[0]:.1f}; K = {load.num_steps}\n{HEADER}", flush=True)
-            found["load"][name] = os.getloadavg()[0]
+            found["load"][name], found["round_trip_us"][name] = os.getloadavg()[0], round_trip()
+            trip = found["round_trip_us"][name] or math.nan
+            machine = f"load average {found['load'][name]:.1f}, round trip between cores {trip:.2f} us"
+            print(f"{machine}; K = {load.num_steps}\n{HEADER}", flush=True)
             rows = rows_of(name, options, load, torch)
             add_floors(rows, rates)
             found["rows"] += rows

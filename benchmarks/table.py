@@ -4,6 +4,7 @@ python -m benchmarks.table FILE.json    # as Markdown, for docs/performance.md
 """
 
 import json
+import math
 import pathlib
 import statistics
 import sys
@@ -96,9 +97,11 @@ def markdown(found: dict[str, Any]) -> list[str]:
         f"PyTorch {torch[k]}" if k == "torch" else f"{torch[k]} {k}" for k in ("torch", "threads") if torch
     )
     loads = ", ".join(f"{name} {load:.1f}" for name, load in found["load"].items())
+    trips = ", ".join(f"{trip or math.nan:.2f}" for trip in found["round_trip_us"].values())
     rates = found["rates"]
     lines = [
-        f"{found['environment']}; {against or 'without PyTorch'}. Load average before each network: {loads}. Rates: "
+        f"{found['environment']}; {against or 'without PyTorch'}. Load average before each network: {loads}; "
+        f"round trip between the cores {trips} us. Rates: "
         f"{rates['float32_flops'] / 1e9:.0f} GFLOP/s in float32, {rates['bf16_flops'] / 1e9:.0f} in bfloat16, "
         f"{rates['bytes'] / 1e9:.1f} GB/s.",
         "",

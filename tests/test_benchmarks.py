@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import accelerator, cases, floors, microbatch, noise, ours, profile, scaling, table
+from benchmarks import accelerator, cases, cores, floors, microbatch, noise, ours, profile, scaling, table
 from fdrl_jax import plan
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -97,6 +97,8 @@ def test_the_command_writes_all_rows_without_pytorch(tmp_path, capsys, fast_rate
     printed = capsys.readouterr().out
     assert "PyTorch is not installed in none" in printed
     assert all(re.search(rf"^{name} +{row} ", printed, re.MULTILINE) for name, row in wanted)
+    trip = found["round_trip_us"]["toy"]
+    assert trip is None or f", round trip between cores {trip:.2f} us; K = " in printed
     assert all(f"first training step of {name}, with its compilation: " in printed for name in networks)
 
 
@@ -312,6 +314,16 @@ def test_the_noise_that_is_timed_is_the_noise_of_jax():
     assert float(found[3]) < 1e-4  # Of sums of 100 numbers.
 
 
+@pytest.mark.skipif(len(getattr(os, "sched_getaffinity", lambda pid: ())(0)) < 2, reason="needs two cores to choose")
+def test_a_round_trip_between_cores_is_measured():
+    assert cores.round_trip() > 0.05
+
+
+def test_there_is_no_round_trip_on_one_core(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0}, raising=False)
+    assert cores.round_trip() is None
+
+
 def test_the_floors_of_the_paper_are_printed(capsys):
     floors.main()
     rows = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines()[1:]}
@@ -332,10 +344,12 @@ def test_the_json_becomes_the_table_of_the_docs():
         "environment": "here",
         "torch": {"torch": "2", "threads": 4},
         "load": {"cifar10": 0.1},
+        "round_trip_us": {"cifar10": 0.25},
         "rates": rates,
         "rows": [row],
     }
     head, *_, last = table.markdown(found)
-    assert "here; PyTorch 2, 4 threads. Load average before each network: cifar10 0.1" in head
+    assert "here; PyTorch 2, 4 threads. Load average before each network: cifar10 0.1; " in head
+    assert "; round trip between the cores 0.25 us. Rates: " in head
     cells = ["cifar10, 16, 2", "prior fit, rank 3", "2", "1", "100", "200", "2", "2.50", "0.50 bf16", "2e-06"]
     assert last == f"| {' | '.join(cells)} |"
