@@ -27,7 +27,7 @@ import jax
 from absl import flags
 
 from fdrl_jax import DivergedError, InputError, StoppedError, schema, sharding
-from fdrl_jax.command_line import HOSTS, MODES, one_line, parse
+from fdrl_jax.command_line import MODES, join_hosts, keep_compiled, one_line, parse
 
 _NO_MEMORY = "error: not enough memory: use fewer samples, a smaller batch_size, or a smaller network in the config"
 
@@ -47,8 +47,8 @@ def main(argv: list[str]) -> None:
         raise InputError("--workdir is missing: the directory of the run")
     if "config" in MODES[fv.mode] and config is None:
         raise InputError(f"--config is missing: {fv.mode} what? For example --config=configs/digits.py")
-    _join(fv)
-    _keep_compiled(fv)
+    join_hosts(fv)
+    keep_compiled(fv)
     match fv.mode:
         case "train":
             from fdrl_jax.stopping import by_signals
@@ -86,38 +86,6 @@ def main(argv: list[str]) -> None:
 
             out = write_comparison(directories, _out(fv.out or "compare.html", {".html": "a comparison"}))
             print(f"{', '.join(directories)} are side by side in {out}")
-
-
-def _join(fv: flags.FlagValues) -> None:
-    """Where the flags say so, make this one of several processes."""
-    given = [fv[name].value is not None for name in HOSTS[1:]]
-    if any(given) and (fv.distributed or not all(given)):
-        raise InputError("--coordinator, --num_processes and --process_id go together, without --distributed")
-    if not (any(given) or fv.distributed):
-        return
-    if all(given) and fv.process_id >= fv.num_processes:
-        raise InputError(f"--process_id={fv.process_id} must be less than --num_processes={fv.num_processes}")
-    sharding.join(fv.coordinator, fv.num_processes, fv.process_id)
-
-
-def _keep_compiled(fv: flags.FlagValues) -> None:
-    """Keep compiled programs on disk, so that the second start does not compile."""
-    if "compile_cache" not in MODES[fv.mode] or fv.compile_cache == "off":
-        return
-    # JAX_COMPILATION_CACHE_DIR says where too, and what is kept.
-    if fv.compile_cache is None and jax.config.values["jax_compilation_cache_dir"]:
-        return
-    workdir = pathlib.Path(fv.workdir)
-    # Not in an exported model, which is to be handed on, nor in the name of one on the Hub.
-    if fv.compile_cache is None and fv.mode != "train" and not (workdir / "checkpoints").is_dir():
-        return
-    folder = pathlib.Path(fv.compile_cache or workdir / "compile_cache")
-    if not next(path for path in (folder, *folder.absolute().parents) if path.exists()).is_dir():
-        raise InputError(f"--compile_cache={folder} is a file, or in one: name a folder, or off")
-    jax.config.update("jax_compilation_cache_dir", str(folder.absolute()))
-    # Every program: with JAX's least compile time, a busy moment decides what is kept, and the next start compiles the
-    # rest (4.6 s of start instead of 3.2 on a toy, 6.4 instead of 4.7 on digits, at 0.5 s).
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def _prepare(config: Any) -> None:

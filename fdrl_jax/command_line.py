@@ -1,4 +1,4 @@
-"""The flags of `main.py` and of its modes, and the config file that --config names."""
+"""The flags of `main.py` and of its modes, the config file that --config names, and what some flags start."""
 
 import math
 import pathlib
@@ -6,10 +6,11 @@ import re
 import sys
 from typing import Any
 
+import jax
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from fdrl_jax import schema
+from fdrl_jax import schema, sharding
 from fdrl_jax.types import InputError
 
 # For several processes, on one machine or many.
@@ -164,6 +165,46 @@ def parse(argv: list[str]) -> tuple[flags.FlagValues, Any, list[str]]:
     if len(rest) > 1 and fv.mode != "compare":
         raise InputError(f"{rest[1]!r} is not a flag: flags are written --name=value")
     return fv, config, rest[1:]
+
+
+def join_hosts(fv: flags.FlagValues) -> None:
+    """Where the flags say so, make this one of several processes.
+
+    Raises:
+      InputError: the flags contradict each other, or the coordinator is no HOST:PORT.
+    """
+    given = [fv[name].value is not None for name in HOSTS[1:]]
+    if any(given) and (fv.distributed or not all(given)):
+        raise InputError("--coordinator, --num_processes and --process_id go together, without --distributed")
+    if not (any(given) or fv.distributed):
+        return
+    if all(given) and fv.process_id >= fv.num_processes:
+        raise InputError(f"--process_id={fv.process_id} must be less than --num_processes={fv.num_processes}")
+    sharding.join(fv.coordinator, fv.num_processes, fv.process_id)
+
+
+def keep_compiled(fv: flags.FlagValues) -> None:
+    """Keep compiled programs on disk, so that the second start does not compile.
+
+    Raises:
+      InputError: --compile_cache is no folder, and cannot be one.
+    """
+    if "compile_cache" not in MODES[fv.mode] or fv.compile_cache == "off":
+        return
+    # JAX_COMPILATION_CACHE_DIR says where too, and what is kept.
+    if fv.compile_cache is None and jax.config.values["jax_compilation_cache_dir"]:
+        return
+    workdir = pathlib.Path(fv.workdir)
+    # Not in an exported model, which is to be handed on, nor in the name of one on the Hub.
+    if fv.compile_cache is None and fv.mode != "train" and not (workdir / "checkpoints").is_dir():
+        return
+    folder = pathlib.Path(fv.compile_cache or workdir / "compile_cache")
+    if not next(path for path in (folder, *folder.absolute().parents) if path.exists()).is_dir():
+        raise InputError(f"--compile_cache={folder} is a file, or in one: name a folder, or off")
+    jax.config.update("jax_compilation_cache_dir", str(folder.absolute()))
+    # Every program: with JAX's least compile time, a busy moment decides what is kept, and the next start compiles the
+    # rest (4.6 s of start instead of 3.2 on a toy, 6.4 instead of 4.7 on digits, at 0.5 s).
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 # What absl says of a value, and what it means.

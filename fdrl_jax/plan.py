@@ -84,8 +84,8 @@ class Plan:
           rate_is_from: where that number comes from.
         """
 
-        def gib(size: int) -> str:
-            return f"{size / 2**30:.2f} GiB"
+        def size_of(count: int) -> str:
+            return f"{count / 2**30:,.2f} GiB" if count >= 2**30 else f"{count / 2**20:.2f} MiB"
 
         hours = self.flops_per_run / flops_rate / 3600
         sampling_hours = FID_SAMPLES * self.flops_per_sample / flops_rate / 3600
@@ -94,14 +94,14 @@ class Plan:
             f"FLOPs           {self.flops_per_flow_step / 1e9:,.4g} GFLOP a flow step of {self.batch_size}; "
             f"{self.flops_per_step / 1e12:,.4g} TFLOP a training step (K = {self.flow_steps}); "
             f"{self.flops_per_run / 1e15:,.4g} PFLOP the run of {self.num_steps:,} steps",
-            f"memory          {gib(self.state_bytes)} weights, EMA and Adam; {gib(self.workspace_bytes)} flow and "
-            f"gradient; {gib(self.prior_bytes)} prior, {self.prior_placement}; on each device",
+            f"memory          {size_of(self.state_bytes)} weights, EMA and Adam; {size_of(self.workspace_bytes)} flow "
+            f"and gradient; {size_of(self.prior_bytes)} prior, {self.prior_placement}; on each device",
         ]
         if self.images:
             counted = "found" if self.images_found else "published; not here yet"
             lines.append(
-                f"images          {self.images:,} ({counted}); cache {gib(self.cache_bytes)}, "
-                f"{gib(self.cache_free_bytes)} free on that disk"
+                f"images          {self.images:,} ({counted}); cache {size_of(self.cache_bytes)}, "
+                f"{size_of(self.cache_free_bytes)} free on that disk"
             )
         elif self.images is not None:
             lines.append("images          not here yet, and how many there are is not known: no size of their cache")

@@ -111,7 +111,7 @@ def check_batch(what: str, recipe: Recipe, count: int, mesh: Mesh) -> None:
     each = count // mesh.size
     if recipe.microbatch and each > recipe.microbatch and each % recipe.microbatch:
         reason = f"does not divide the {each} examples of a device ({what} = {count}): use a divisor"
-        raise InputError(f"microbatch = {recipe.microbatch} {reason}")
+        raise InputError(f"config.train.microbatch = {recipe.microbatch} {reason}")
 
 
 def make_train_step(recipe: Recipe, optimizer: optax.GradientTransformation, mesh: Mesh | None = None) -> Program:

@@ -90,6 +90,13 @@ def test_the_program_prints_it_and_writes_nothing(tmp_path, capsys, monkeypatch)
     path.write_text(f"from ml_collections import ConfigDict\n\ndef get_config():\n    return ConfigDict({config})\n")
     assert main.run(["main.py", "--mode=plan", f"--config={path}", "--flops_rate=1e12"]) == 0
     out = capsys.readouterr().out
-    for word in ("parameters ", "GFLOP a flow step of 16", "K = 3", "GiB prior", "time ", "as given by --flops_rate"):
+    for word in (
+        "parameters ",
+        "GFLOP a flow step of 16",
+        "K = 3",
+        "0.02 MiB prior",
+        "time ",
+        "as given by --flops_rate",
+    ):
         assert word in out
     assert list(tmp_path.iterdir()) == [path]

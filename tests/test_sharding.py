@@ -98,7 +98,7 @@ def test_a_batch_that_cannot_be_shared_is_refused(count, message):
 def test_a_microbatch_that_does_not_divide_is_refused():
     train, optimizer = topologies.recipe("mlp", microbatch=5), topologies.OPTIMIZERS["sgd"]
     current = topologies.start(train, optimizer)
-    with pytest.raises(InputError, match="microbatch = 5 does not divide the 16 examples of a device"):
+    with pytest.raises(InputError, match=r"config\.train\.microbatch = 5 does not divide the 16 examples of a device"):
         steps.make_train_step(train, optimizer)(current, topologies.gaussian(), topologies.ROOT, topologies.batch(0))
 
 
@@ -199,7 +199,7 @@ def test_microbatches_are_a_field_of_the_config(tmp_path):
     for a, b in zip(jax.tree.leaves(whole.params), jax.tree.leaves(parts.params), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
     config.train.microbatch = 5
-    with pytest.raises(InputError, match="microbatch = 5 does not divide the 16 examples"):
+    with pytest.raises(InputError, match=r"config\.train\.microbatch = 5 does not divide the 16 examples"):
         shrink.trained(config, tmp_path / "none")
     assert not (tmp_path / "none").exists()
 
