@@ -5,6 +5,7 @@ import pytest
 from benchmarks import torture
 
 
+@pytest.mark.slow
 def test_killed_runs_end_as_one_that_was_not(tmp_path, capsys):
     counts = torture.torture(tmp_path, kills=3, steps=40, seed=2, small=True)
     assert counts.total() == 3
