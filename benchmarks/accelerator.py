@@ -2,7 +2,8 @@
 
     python -m benchmarks.accelerator [--out=runs/accelerator] [--minutes=8] [--torch_python=PYTHON] [--smoke]
 
-In this order, each part written to OUT/accelerator.json when it is done and left out where the time is over:
+In this order, each part written to OUT/accelerator.json when it is done and left out where the time is over; where one
+fails, the others go on, and the exit code is 1:
 
 - rates: an 8192^3 bfloat16 matrix product, the same in float32, and memory.
 - flow: the CIFAR-10 network by batch and precision; TFLOP/s, and the share of the bfloat16 product's. Aim: 50%.
@@ -23,6 +24,7 @@ import pathlib
 import statistics
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -231,14 +233,20 @@ def main(argv: list[str] | None = None) -> None:
     end = time.monotonic() + 60 * options.minutes
     options.over = lambda: time.monotonic() > end
     print(describe())
-    found: dict[str, Any] = {"environment": describe(), "left_out": []}
+    found: dict[str, Any] = {"environment": describe(), "left_out": [], "failed": {}}
     for name, part in PARTS.items():
         if options.over():
             found["left_out"].append(name)
             print(f"{name}: left out, the time is over")
         else:
-            found[name] = part(options, found)
+            try:
+                found[name] = part(options, found)
+            except Exception as error:  # Whatever it is: the machine may not be had again for the other parts.
+                traceback.print_exc()
+                found["failed"][name] = f"{type(error).__name__}: {error}"
         (options.out / "accelerator.json").write_text(json.dumps(found, indent=1) + "\n")
+    if found["failed"]:
+        sys.exit(f"failed: {', '.join(found['failed'])}")
 
 
 if __name__ == "__main__":

@@ -182,6 +182,7 @@ def test_the_accelerator_script_runs_in_miniature(tmp_path, capsys, fast_rates):
     found = json.loads((tmp_path / "accelerator.json").read_text())
     assert set(found) >= set(accelerator.PARTS)
     assert found["left_out"] == []
+    assert found["failed"] == {}
     for row in found["flow"]:
         assert row["share_of_product"] == pytest.approx(row["flops"] / row["seconds"] / 4e9)
     for row in found["training"]:
@@ -197,6 +198,19 @@ def test_parts_are_left_out_when_time_is_over(tmp_path, capsys, fast_rates):
     accelerator.main(["--smoke", "--minutes=0", f"--out={tmp_path}"])
     assert json.loads((tmp_path / "accelerator.json").read_text())["left_out"] == list(accelerator.PARTS)
     assert "flow: left out, the time is over" in capsys.readouterr().out
+
+
+def test_a_part_that_fails_leaves_the_others(tmp_path, monkeypatch, capsys):
+    def fail(options, found):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(accelerator, "PARTS", {"flow": fail, "samples": lambda options, found: [{"seconds": 3}]})
+    with pytest.raises(SystemExit, match="failed: flow"):
+        accelerator.main([f"--out={tmp_path}"])
+    found = json.loads((tmp_path / "accelerator.json").read_text())
+    assert found["failed"] == {"flow": "MemoryError: no room"}
+    assert found["samples"] == [{"seconds": 3}]
+    assert "in fail" in capsys.readouterr().err
 
 
 def write_trace(path, events):
