@@ -119,17 +119,7 @@ def input_rows(
     if case.experiment.is_image:
         write_images(path, case, load.images)
         images = np.load(path, mmap_mode="r")
-        times = {"ours": ours.prior_times(images, load.rank, DRAWS)}
-        difference = {}
-        if torch is not None and not load.rank:  # PyTorch has no Gaussian of low rank that is fitted to data.
-            times["authors"] = torch.ask("prior", images=str(path), jitter=ours.JITTER, draws=DRAWS)
-            difference = {"authors": abs(times["authors"]["trace"] / times["ours"]["trace"] - 1)}
-        for what, floor in (
-            ("fit", floors.prior_fit(load.images, values, load.rank)),
-            ("draw", floors.prior_draw(DRAWS, values, load.rank)),
-        ):
-            taken = {side: [t[what]] for side, t in times.items()}
-            rows.append(figures(name, f"prior {what}", load, taken, floor, difference))
+        rows += prior_rows(name, options, load, torch, path, images)
     taken = {"ours": [ours.batch_seconds(case, images, options.data_seconds)]}
     if torch is not None and images is not None:
         answer = torch.ask("data", images=str(path), seconds=options.data_seconds, batch_size=load.batch_size)
@@ -137,6 +127,34 @@ def input_rows(
     size = values * (1 if images is not None else floors.FLOAT)
     rows.append(figures(name, "data pipeline", load, taken, floors.data_batch(load.batch_size, size), {}))
     return rows
+
+
+def prior_rows(
+    name: str,
+    options: argparse.Namespace,
+    load: cases.Load,
+    torch: TorchProcess | None,
+    path: pathlib.Path,
+    images: np.ndarray,
+) -> list[dict[str, Any]]:
+    """The fit to `images`, which are in `path`, and draws; in turn, and the first round is left out."""
+    sides = {"ours": functools.partial(ours.prior_times, images, load.rank, DRAWS)}
+    if torch is not None and not load.rank:  # PyTorch has no Gaussian of low rank that is fitted to data.
+        sides["authors"] = functools.partial(torch.ask, "prior", images=str(path), jitter=ours.JITTER, draws=DRAWS)
+    found: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
+    for _ in range(options.rounds + 1):
+        for side, run in sides.items():
+            time.sleep(REST)
+            found[side].append(run())
+    traces = {side: runs[0]["trace"] for side, runs in found.items()}
+    difference = {side: abs(trace / traces["ours"] - 1) for side, trace in traces.items() if side != "ours"}
+    values = math.prod(images.shape[1:])
+    least = {
+        "fit": floors.prior_fit(load.images, values, load.rank),
+        "draw": floors.prior_draw(DRAWS, values, load.rank),
+    }
+    times = {what: {side: [run[what] for run in runs[1:]] for side, runs in found.items()} for what in least}
+    return [figures(name, f"prior {what}", load, times[what], least[what], difference) for what in least]
 
 
 def write_images(path: pathlib.Path, case: cases.Case, count: int) -> None:

@@ -90,6 +90,7 @@ def test_the_command_writes_all_rows_without_pytorch(tmp_path, capsys, fast_rate
     assert len(found["rows"]) == len(wanted)
     for row in rows.values():
         assert row["seconds"]["ours"] > 0
+        assert len(row["all_seconds"]["ours"]) == 1  # The round that warms up is left out.
         least = max(row["flops"] / 2e9, row["bytes"] / 1e9)
         assert row["over_floor"]["ours"] == pytest.approx(row["seconds"]["ours"] / least)
         assert row["ratios"] == {}
