@@ -27,7 +27,7 @@ import jax
 from absl import flags
 
 from fdrl_jax import DivergedError, InputError, StoppedError, schema, sharding
-from fdrl_jax.command_line import MODES, join_hosts, keep_compiled, one_line, parse
+from fdrl_jax.command_line import MODES, check_hosts, join_hosts, keep_compiled, one_line, parse
 
 _NO_MEMORY = "error: not enough memory: use fewer samples, a smaller batch_size, or a smaller network in the config"
 
@@ -49,6 +49,7 @@ def main(argv: list[str]) -> None:
         raise InputError(f"--config is missing: {fv.mode} what? For example --config=configs/digits.py")
     join_hosts(fv)
     keep_compiled(fv)
+    check_hosts(fv, config)
     match fv.mode:
         case "train":
             from fdrl_jax.stopping import by_signals
@@ -242,23 +243,26 @@ def _translate(fv: flags.FlagValues) -> None:
 
 def _sample(fv: flags.FlagValues) -> None:
     from fdrl_jax import classifiers, sample_files
+    from fdrl_jax.stopping import at_once
 
-    out = sample_files.check_out(fv.out)
+    out, is_folder = sample_files.check_out(fv.out), fv.out.endswith("/")
     sharding.wait_for_all("--out is checked")  # Before one of several processes writes there.
     model, num_samples = _load(fv), fv.num_samples or 64
-    sample_files.write(
-        model,
-        out,
-        is_folder=fv.out.endswith("/"),
-        num_samples=num_samples,
-        seed=fv.seed,
-        num_steps=_flow_length(fv, model),
-        batch_size=fv.batch_size,
-        every=fv.every,
-        condition=classifiers.from_flags(
-            fv.label, fv.classifier, fv.scale, num_samples, model.experiment, fv.candidates
-        ),
-    )
+    left = f"{fv.out} has some of the samples: delete it to start again" if is_folder else f"{fv.out} was not written"
+    with at_once(f"stopped: {left}"):
+        sample_files.write(
+            model,
+            out,
+            is_folder=is_folder,
+            num_samples=num_samples,
+            seed=fv.seed,
+            num_steps=_flow_length(fv, model),
+            batch_size=fv.batch_size,
+            every=fv.every,
+            condition=classifiers.from_flags(
+                fv.label, fv.classifier, fv.scale, num_samples, model.experiment, fv.candidates
+            ),
+        )
     if sharding.is_first_host():
         print(f"{num_samples} samples from {fv.workdir} (step {model.step}) are in {out}")
 
@@ -291,7 +295,7 @@ def run(argv: list[str]) -> int:
         print(f"{signal.Signals(error.signal).name}: {error}", file=sys.stderr)
         return 128 + error.signal
     except KeyboardInterrupt:
-        print("interrupted: the same command goes on from the newest checkpoint", file=sys.stderr)
+        print("interrupted", file=sys.stderr)
         return 130
     return 0
 

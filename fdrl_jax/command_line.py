@@ -10,7 +10,7 @@ import jax
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from fdrl_jax import schema, sharding
+from fdrl_jax import hosts, manifest, schema
 from fdrl_jax.types import InputError
 
 # For several processes, on one machine or many.
@@ -180,7 +180,21 @@ def join_hosts(fv: flags.FlagValues) -> None:
         return
     if all(given) and fv.process_id >= fv.num_processes:
         raise InputError(f"--process_id={fv.process_id} must be less than --num_processes={fv.num_processes}")
-    sharding.join(fv.coordinator, fv.num_processes, fv.process_id)
+    hosts.join(fv.coordinator, fv.num_processes, fv.process_id)
+
+
+def check_hosts(fv: flags.FlagValues, config: Any) -> None:
+    """Refuse processes whose commands differ.
+
+    Raises:
+      InputError: see `hosts.check_same`.
+    """
+    if not jax.distributed.is_initialized():
+        return
+    # Of these each has its own, or may have.
+    own = {"config", "compile_cache", *HOSTS}
+    given = {"--mode": fv.mode} | {f"--{name}": fv[name].value for name in MODES[fv.mode] if name not in own}
+    hosts.check_same(given | (manifest.flat(config.to_dict()) if config is not None else {}))
 
 
 def keep_compiled(fv: flags.FlagValues) -> None:
@@ -189,7 +203,10 @@ def keep_compiled(fv: flags.FlagValues) -> None:
     Raises:
       InputError: --compile_cache is no folder, and cannot be one.
     """
-    if "compile_cache" not in MODES[fv.mode] or fv.compile_cache == "off":
+    if "compile_cache" not in MODES[fv.mode]:
+        return
+    if fv.compile_cache == "off":
+        jax.config.update("jax_compilation_cache_dir", None)  # JAX_COMPILATION_CACHE_DIR may have set it.
         return
     # JAX_COMPILATION_CACHE_DIR says where too, and what is kept.
     if fv.compile_cache is None and jax.config.values["jax_compilation_cache_dir"]:

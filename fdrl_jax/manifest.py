@@ -44,14 +44,15 @@ class DamagedError(ValueError):
 
 def fingerprint(config: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a config that a run keeps to its end, by their names (config.flow.noise), as JSON reads them."""
-
-    def flat(tree: Any, prefix: str) -> dict[str, Any]:
-        if not isinstance(tree, Mapping):
-            return {prefix: tree}
-        return {k: v for name, sub in tree.items() for k, v in flat(sub, f"{prefix}.{name}").items()}
-
-    fields = {name: value for name, value in flat(config, "config").items() if not name.startswith(_MAY_CHANGE)}
+    fields = {name: value for name, value in flat(config).items() if not name.startswith(_MAY_CHANGE)}
     return json.loads(json.dumps(fields))
+
+
+def flat(tree: Any, prefix: str = "config") -> dict[str, Any]:
+    """All fields of a config, by their names."""
+    if not isinstance(tree, Mapping):
+        return {prefix: tree}
+    return {k: v for name, sub in tree.items() for k, v in flat(sub, f"{prefix}.{name}").items()}
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any], names: Iterable[str] | None = None) -> str:

@@ -6,7 +6,6 @@ device. So the flow needs no communication, and a training step one sum: that of
 
 import contextlib
 import math
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -135,37 +134,6 @@ def fetch(x: jax.Array) -> np.ndarray:
 
 
 # --- hosts ---
-
-# Seconds until a host that does not answer is given up, and the others stop.
-HEARTBEAT = 60
-
-
-def join(coordinator: str | None = None, num_processes: int | None = None, process_id: int | None = None) -> None:
-    """Make this process one of several, before anything else is done with JAX.
-
-    Args:
-      coordinator: HOST:PORT of the first process, reachable from all.
-      num_processes, process_id: how many there are, and which this is, from 0. On a TPU pod and under SLURM all three
-        are None: JAX finds them.
-
-    Raises:
-      InputError: `coordinator` is no HOST:PORT, some are missing and cannot be found, or the others have not come in
-        five minutes.
-    """
-    if coordinator is not None:
-        # gRPC ends the process at a port that is not a number.
-        host, _, port = coordinator.rpartition(":")
-        if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
-            raise InputError(f"--coordinator={coordinator} must be HOST:PORT, with a port from 1 to 65535")
-        print(f"waiting for all {num_processes} processes at {coordinator}", file=sys.stderr, flush=True)
-    try:
-        jax.distributed.initialize(coordinator, num_processes, process_id, heartbeat_timeout_seconds=HEARTBEAT)
-    except (ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(
-            f"the processes did not find one another ({reason}): outside of SLURM and TPU pods pass --coordinator, "
-            "--num_processes and --process_id"
-        ) from None
 
 
 def is_first_host() -> bool:

@@ -32,22 +32,32 @@ def by_signals() -> Iterator[Callable[[], int]]:
     def handle(number: int, frame: FrameType | None) -> None:
         nonlocal came
         came = number
-        for each in before:
+        for each in _heard():
             signal.signal(each, signal.SIG_DFL)
         if not asked:
             raise StoppedError("stopped before a step was done: the same command starts again", number)
 
-    if threading.current_thread() is not threading.main_thread():
+    with _handled(handle):
         yield ask
-        return
-    # What is ignored, as a shell has it for its background jobs, stays so.
-    heard = [each for each in SIGNALS if signal.getsignal(each) is not signal.SIG_IGN]
-    before = {each: signal.signal(each, handle) for each in heard}
-    try:
-        yield ask
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+
+
+@contextlib.contextmanager
+def at_once(message: str) -> Iterator[None]:
+    """A signal raises, so that what was begun is tidied up; a second one has its default effect.
+
+    In a thread, where Python allows no handlers, nothing changes.
+
+    Raises:
+      StoppedError: a signal came; with `message`.
+    """
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        for each in _heard():
+            signal.signal(each, signal.SIG_DFL)
+        raise StoppedError(message, number)
+
+    with _handled(handle):
+        yield
 
 
 @contextlib.contextmanager
@@ -79,3 +89,20 @@ def by_interrupt() -> Iterator[Callable[[], int]]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if came:
         raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def _handled(handle: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """`handle` as the handler of SIGNALS; those that were there come back at the end."""
+    here = threading.current_thread() is threading.main_thread()
+    before = {each: signal.signal(each, handle) for each in _heard()} if here else {}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def _heard() -> list[signal.Signals]:
+    """Those of SIGNALS that are not ignored: what is, as a shell has it for its background jobs, stays so."""
+    return [each for each in SIGNALS if signal.getsignal(each) is not signal.SIG_IGN]

@@ -17,7 +17,7 @@ import shrink
 import tiny_config
 
 import fdrl_jax
-from fdrl_jax import guard, sharding
+from fdrl_jax import guard, hosts
 
 ROOT = pathlib.Path(__file__).parents[1]
 # Each starts several processes, which compile by themselves.
@@ -25,8 +25,11 @@ pytestmark = pytest.mark.slow
 
 
 @contextlib.contextmanager
-def processes(count, devices, logs, *arguments):
-    """`main.py` in `count` processes with `devices` devices each, their output in logs/0, logs/1, ..."""
+def processes(count, devices, logs, *arguments, last=()):
+    """`main.py` in `count` processes with `devices` devices each, their output in logs/0, logs/1, ...
+
+    `last` are more arguments of the last one.
+    """
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -39,7 +42,7 @@ def processes(count, devices, logs, *arguments):
     started = []
     for i in range(count):
         command = [sys.executable, ROOT / "main.py", *arguments, f"--coordinator=localhost:{port}"]
-        command += [f"--num_processes={count}", f"--process_id={i}"]
+        command += [f"--num_processes={count}", f"--process_id={i}", *(last if i == count - 1 else ())]
         with (logs / str(i)).open("w") as log:
             started.append(subprocess.Popen(command, env=environment, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT))
     try:
@@ -96,6 +99,22 @@ def test_processes_together_do_what_one_does(alone, tmp_path, count, devices):
         np.testing.assert_allclose(arrays["samples"], samples, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("--config.seed=7", "config.seed is 0 on process 0 and 7 on process 1"),
+        ("--config.train.num_steps=30", "config.train.num_steps is 4 on process 0 and 30 on process 1"),
+    ],
+)
+def test_processes_that_were_started_differently_do_not_start(tmp_path, change, said):
+    command = [f"--config={ROOT / 'tests/tiny_config.py'}", f"--workdir={tmp_path / 'run'}"]
+    with processes(2, 1, tmp_path / "logs", *command, last=[change]) as started:
+        assert [process.wait(timeout=120) for process in started] == [2, 2]
+    for i in range(2):
+        assert said in (tmp_path / "logs" / str(i)).read_text().splitlines()[-1]
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("victim", [0, 1])
 def test_all_stop_where_one_is_killed_and_the_restart_resumes(tmp_path, victim):
     workdir = tmp_path / "run"
@@ -107,7 +126,7 @@ def test_all_stop_where_one_is_killed_and_the_restart_resumes(tmp_path, victim):
         wait_for(lambda: (workdir / "checkpoints" / "10" / "manifest.json").exists(), 300)
         started[victim].send_signal(signal.SIGKILL)
         start = time.monotonic()
-        code = started[1 - victim].wait(timeout=sharding.HEARTBEAT + 60)
+        code = started[1 - victim].wait(timeout=hosts.HEARTBEAT + 60)
         print(f"stopped {time.monotonic() - start:.1f} s later with code {code}")
     assert code != 0
     kept = max(int(path.parent.name) for path in (workdir / "checkpoints").glob("*/manifest.json"))

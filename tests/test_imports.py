@@ -9,12 +9,12 @@ import fdrl_jax
 
 PACKAGE = pathlib.Path(fdrl_jax.__file__).parent
 ORDER = [
-    "version", "types", "programs", "sharding", "rng", "pixels", "files", "untrusted", "pickles", "divergences",
-    "losses", "flow", "compose", "priors", "models", "state", "steps", "data", "manifest", "run_files", "write_errors",
-    "checkpoint", "stopping", "convert", "features", "evaluation", "pictures", "observe", "guard", "schema",
-    "arguments", "command_line", "builders",
-    "classifiers", "sampling", "exported", "sample_files", "translation", "refinement", "interpolation", "loading",
-    "evaluate", "figures", "report", "sharing", "diagnostics", "looks", "plan", "train", "__init__",
+    "version", "types", "programs", "sharding", "hosts", "rng", "pixels", "files", "untrusted", "pickles",
+    "divergences", "losses", "flow", "compose", "priors", "models", "state", "steps", "data", "manifest",
+    "run_files", "write_errors", "checkpoint", "stopping", "convert", "features", "evaluation", "pictures",
+    "observe", "guard", "schema", "arguments", "command_line", "builders", "classifiers", "sampling", "exported",
+    "sample_files", "translation", "refinement", "interpolation", "loading", "evaluate", "figures", "report",
+    "sharing", "diagnostics", "looks", "plan", "train", "__init__",
 ]  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -10,7 +11,8 @@ import pytest
 import shrink
 
 import fdrl_jax
-from fdrl_jax import sample_files, sampling
+import main
+from fdrl_jax import sample_files, sampling, stopping
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -62,6 +64,13 @@ def test_fifty_thousand_samples_go_to_disk_in_the_memory_of_a_batch(tmp_path):
         assert arrays["samples"].shape == (50_000, 32, 32, 1)
 
 
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("digits") / "run"
+    shrink.trained(shrink.tiny_digits(), workdir)
+    return workdir
+
+
 def test_what_is_written_batch_by_batch_is_what_sample_gives(tmp_path, capsys):
     model = shrink.trained(shrink.tiny_digits(), tmp_path / "run")
     out = tmp_path / "samples.npz"
@@ -88,6 +97,35 @@ def test_a_file_cut_short_is_not_left_behind(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("out", "left", "said"),
+    [
+        ("s.npz", [], "s.npz was not written"),
+        ("new/", ["000000.png", "000001.png"], "new/ has some of the samples: delete it"),
+    ],
+)
+def test_sampling_that_is_told_to_stop_tidies_up(tmp_path, capsys, monkeypatch, digits, number, code, out, left, said):
+    def batches(*_, **__):
+        yield np.zeros((2, 8, 8, 1), np.float32)
+        signal.raise_signal(number)
+        yield np.zeros((2, 8, 8, 1), np.float32)
+
+    monkeypatch.setattr(sampling, "batches", batches)
+    handlers = [signal.signal(each, signal.default_int_handler) for each in stopping.SIGNALS]
+    try:
+        command = ["main.py", "--mode=sample", f"--workdir={digits}", "--num_samples=4", f"--out={tmp_path}/{out}"]
+        assert main.run([*command, "--compile_cache=off"]) == code
+        assert [signal.getsignal(each) for each in stopping.SIGNALS] == [signal.default_int_handler] * 2
+    finally:
+        for each, handler in zip(stopping.SIGNALS, handlers, strict=True):
+            signal.signal(each, handler)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1].startswith(f"{number.name}: stopped: {tmp_path}/{said}")
+    folder = tmp_path / "new" if left else tmp_path
+    assert sorted(path.name for path in folder.iterdir()) == left
+
+
 # --- the second start ---
 
 
@@ -108,5 +146,7 @@ def test_the_cache_of_compiled_programs_can_be_left_out(tmp_path):
     python(
         *("main.py", "--config=configs/gaussians.py:far-fdrl", f"--workdir={tmp_path / 'run'}", "--compile_cache=off"),
         *("--config.flow.num_steps=3", "--config.train.num_steps=2"),
+        JAX_COMPILATION_CACHE_DIR=str(tmp_path / "jax"),
     )
     assert not (tmp_path / "run" / "compile_cache").exists()
+    assert not (tmp_path / "jax").exists()

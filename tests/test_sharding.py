@@ -1,9 +1,11 @@
 """Several devices, simulated: the same training as on one, with one communication a step."""
 
 import dataclasses
+import json
 import os
 import pathlib
 import re
+import socket
 import subprocess
 import sys
 
@@ -13,9 +15,10 @@ import numpy as np
 import pytest
 import shrink
 import topologies
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from fdrl_jax import models, priors, sharding, steps
+from fdrl_jax import hosts, models, priors, sharding, steps
 from fdrl_jax.types import InputError
 
 
@@ -46,6 +49,42 @@ def test_twenty_steps_are_the_same_on_any_number_of_devices(found, count, networ
     assert len(found[f"1/{network}-{optimizer}/loss"]) == 20
     assert np.ptp(found[f"1/{network}-{optimizer}/loss"]) > 1e-3
     assert max(differences(found, count, f"{network}-{optimizer}").values()) < 1e-5
+
+
+def processes(monkeypatch, *settings):
+    """Processes with these settings, as the first of them sees the others."""
+    texts = [np.frombuffer(json.dumps(each, sort_keys=True).encode(), np.uint8) for each in settings]
+    longest = max(map(len, texts))
+    gathered = iter([[len(text) for text in texts], [np.pad(text, (0, longest - len(text))) for text in texts]])
+    monkeypatch.setattr(jax, "process_count", lambda: len(settings))
+    monkeypatch.setattr(multihost_utils, "process_allgather", lambda x: np.stack(next(gathered)))
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"--seed": 0, "config.seed": 7}, "config.seed is 3 on process 0 and 7 on process 1: start all with the same"),
+        ({"--seed": 0}, "config.seed is 3 on process 0 and absent on process 1"),
+        ({"--seed": None, "config.seed": 3}, "--seed is 0 on process 0 and null on process 1"),
+    ],
+)
+def test_processes_that_were_started_differently_are_refused(monkeypatch, other, message):
+    mine = {"--seed": 0, "config.seed": 3}
+    processes(monkeypatch, mine, mine)
+    hosts.check_same(mine)
+    processes(monkeypatch, mine, other)
+    with pytest.raises(InputError, match=re.escape(message)):
+        hosts.check_same(mine)
+
+
+def test_a_process_that_is_alone_gives_up():
+    script = "from fdrl_jax import hosts; hosts.JOIN_TIMEOUT = 2; hosts.join('localhost:{}', 2, 0)"
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        script = script.format(free.getsockname()[1])
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert "error: not all 2 processes came to localhost:" in done.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize("prior", topologies.PRIORS)
