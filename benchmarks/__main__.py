@@ -32,7 +32,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from benchmarks import cases, floors, ours
+from benchmarks import arguments, cases, floors, ours
 from benchmarks.cores import round_trip
 from benchmarks.environment import describe
 from benchmarks.prior import write_synthetic
@@ -186,22 +186,32 @@ def loads(options: argparse.Namespace) -> dict[str, cases.Load]:
     return cases.CPU if jax.default_backend() == "cpu" else cases.ACCELERATOR
 
 
-def arguments(argv: list[str] | None = None) -> argparse.Namespace:
+def parsed(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--networks", default=",".join(cases.CONFIGS), help="which, by commas")
-    parser.add_argument("--rounds", type=int, help="5 by default, 1 with --smoke")
-    parser.add_argument("--data_seconds", type=float, help="that the data pipeline is watched for; 2, or 0.1")
-    parser.add_argument("--batch_size", type=int, help="of every network, instead of what suits the machine")
-    parser.add_argument("--num_steps", type=int, help="K of every network, likewise")
-    parser.add_argument("--precision", default="float32,bf16", help="of image networks")
-    parser.add_argument("--torch_python", default=sys.executable, help="a Python that has PyTorch; none: without it")
+    parser.add_argument(
+        "--networks", type=arguments.names(cases.CONFIGS), default=",".join(cases.CONFIGS), help="which, by commas"
+    )
+    parser.add_argument("--rounds", type=arguments.count, help="5 by default, 1 with --smoke")
+    parser.add_argument(
+        "--data_seconds", type=arguments.positive, help="that the data pipeline is watched for; 2, or 0.1"
+    )
+    parser.add_argument(
+        "--batch_size", type=arguments.count, help="of every network, instead of what suits the machine"
+    )
+    parser.add_argument("--num_steps", type=arguments.count, help="K of every network, likewise")
+    parser.add_argument(
+        "--precision", type=arguments.names(("float32", "bf16")), default="float32,bf16", help="of image networks"
+    )
+    parser.add_argument(
+        "--torch_python",
+        type=arguments.python,
+        default=sys.executable,
+        help="a Python that has PyTorch; none: without it",
+    )
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True, help="torch.compile")
     parser.add_argument("--smoke", action="store_true", help="tiny networks and loads: does it run?")
-    parser.add_argument("--out", type=pathlib.Path, help="write the figures here, as JSON")
+    parser.add_argument("--out", type=arguments.new_file, help="write the figures here, as JSON")
     options = parser.parse_args(argv)
-    options.networks = options.networks.split(",")
-    if unknown := set(options.networks) - cases.CONFIGS.keys():
-        parser.error(f"--networks={','.join(unknown)}: there are {', '.join(cases.CONFIGS)}")
     options.rounds = options.rounds or (1 if options.smoke else 5)
     options.data_seconds = options.data_seconds or (0.1 if options.smoke else 2.0)
     return options
@@ -250,7 +260,7 @@ def measure(options: argparse.Namespace, stop: Callable[[], bool] = lambda: Fals
 
 
 def main(argv: list[str] | None = None) -> None:
-    options = arguments(argv)
+    options = parsed(argv)
     found = measure(options)
     if options.out:
         options.out.write_text(json.dumps(found, indent=1) + "\n")

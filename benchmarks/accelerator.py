@@ -32,7 +32,7 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks import __main__ as table
-from benchmarks import cases, floors, ours, profile
+from benchmarks import arguments, cases, floors, ours, profile
 from benchmarks.environment import describe
 from benchmarks.rates import byte_rate, flops_rate
 from configs import cat2dog64
@@ -197,9 +197,9 @@ def profiled(options: argparse.Namespace, found: dict[str, Any]) -> dict[str, An
 
 
 def whole_table(options: argparse.Namespace, found: dict[str, Any]) -> dict[str, Any]:
-    arguments = [f"--torch_python={options.torch_python}", "--rounds=3", *(["--smoke"] if options.smoke else [])]
-    arguments.append(f"--networks={options.networks}")
-    return table.measure(table.arguments(arguments), stop=options.over)
+    flags = [f"--torch_python={options.torch_python}", "--rounds=3", *(["--smoke"] if options.smoke else [])]
+    flags.append(f"--networks={','.join(options.networks)}")
+    return table.measure(table.parsed(flags), stop=options.over)
 
 
 PARTS: dict[str, Callable[..., Any]] = {
@@ -219,16 +219,24 @@ def median(function: Callable[[], Any], rounds: int) -> float:
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/accelerator"))
-    parser.add_argument("--minutes", type=float, default=8, help="after which no further part is begun")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--torch_python", default=sys.executable, help="a Python that has PyTorch; none: without it")
-    parser.add_argument("--networks", default=",".join(cases.CONFIGS), help="of the table")
-    parser.add_argument("--runs", default=",".join(RUNS), help="whose training is timed")
+    parser.add_argument("--out", type=arguments.folder, default=pathlib.Path("runs/accelerator"))
+    parser.add_argument(
+        "--minutes", type=arguments.not_negative, default=8, help="after which no further part is begun"
+    )
+    parser.add_argument("--rounds", type=arguments.count, default=3)
+    parser.add_argument(
+        "--torch_python",
+        type=arguments.python,
+        default=sys.executable,
+        help="a Python that has PyTorch; none: without it",
+    )
+    parser.add_argument(
+        "--networks", type=arguments.names(cases.CONFIGS), default=",".join(cases.CONFIGS), help="of the table"
+    )
+    parser.add_argument("--runs", type=arguments.names(RUNS), default=",".join(RUNS), help="whose training is timed")
     parser.add_argument("--all_samples", action="store_true", help="make all 50,000, which alone takes minutes")
     parser.add_argument("--smoke", action="store_true", help="all parts in miniature")
     options = parser.parse_args(argv)
-    options.runs = options.runs.split(",")
     options.out.mkdir(parents=True, exist_ok=True)
     end = time.monotonic() + 60 * options.minutes
     options.over = lambda: time.monotonic() > end

@@ -7,6 +7,7 @@ for these algorithms: a Winograd convolution multiplies less. `python -m benchma
 loads.
 """
 
+import argparse
 import itertools
 import math
 from typing import Any, NamedTuple
@@ -134,8 +135,10 @@ def checkpoint(numbers: int) -> Floor:
     return Floor(0, 2.0 * 4 * FLOAT * numbers)
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     """The paper's loads."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.parse_args(argv)
     from benchmarks.cases import CONFIGS
 
     print("network   parameters   flow step: GFLOP        MB  MB by layers   training step: TFLOP        GB")

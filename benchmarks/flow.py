@@ -17,6 +17,7 @@ from unittest import mock
 import jax
 import jax.numpy as jnp
 
+from benchmarks import arguments
 from benchmarks.environment import describe
 from fdrl_jax import flow, models, rng
 from fdrl_jax.divergences import CHI2
@@ -94,13 +95,17 @@ def measure(name: str, network: Network) -> None:
         print(f"  {form:8} {value * 1e3:9.2f} ms a step {gflop / value:8.1f} GFLOP/s {share:7.0%} of outside")
 
 
-if __name__ == "__main__":
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", choices=[*NETWORKS, "all"], default="digits")
     for size in ("batch_size", "num_steps", "rounds"):
-        parser.add_argument(f"--{size}", type=int, help="by default, for about a minute on two CPU cores")
-    arguments = parser.parse_args()
+        parser.add_argument(f"--{size}", type=arguments.count, help="by default, for about a minute on two CPU cores")
+    options = parser.parse_args(argv)
     print(describe())
-    for name in NETWORKS if arguments.network == "all" else [arguments.network]:
-        changes = {k: v for k, v in vars(arguments).items() if k != "network" and v is not None}
+    for name in NETWORKS if options.network == "all" else [options.network]:
+        changes = {k: v for k, v in vars(options).items() if k != "network" and v is not None}
         measure(name, NETWORKS[name]._replace(**changes))
+
+
+if __name__ == "__main__":
+    main()

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from benchmarks import arguments
 from benchmarks.environment import describe
 from fdrl_jax.models.conv import conv2d, plain_conv2d, prepared
 from fdrl_jax.programs import Program
@@ -98,7 +99,7 @@ def forms(layer: Layer) -> dict[str, dict[str, Callable[[], jax.Array]]]:
             "ours": lambda: ours(first, second),
         }
 
-    return {name: of(*arguments) for name, arguments in what.items()}
+    return {name: of(*how) for name, how in what.items()}
 
 
 def measure(layer: Layer, rounds: int) -> list[str]:
@@ -121,10 +122,10 @@ def measure(layer: Layer, rounds: int) -> list[str]:
     return lines
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7)
-    options = parser.parse_args()
+    parser.add_argument("--rounds", type=arguments.count, default=7)
+    options = parser.parse_args(argv)
     print(describe())
     for layer in LAYERS:
         print("\n".join(measure(layer, options.rounds)), flush=True)

@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import statistics
 
-from benchmarks import cases, ours
+from benchmarks import arguments, cases, ours
 from benchmarks.__main__ import interleaved
 from benchmarks.environment import describe
 
@@ -28,9 +28,9 @@ def parts_of(batch_size: int) -> list[int]:
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", choices=cases.CONFIGS, default="celeba64")
-    parser.add_argument("--batch_size", type=int, default=16)
-    parser.add_argument("--num_steps", type=int, default=5)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--batch_size", type=arguments.count, default=16)
+    parser.add_argument("--num_steps", type=arguments.count, default=5)
+    parser.add_argument("--rounds", type=arguments.count, default=5)
     parser.add_argument("--smoke", action="store_true", help="a tiny network: does it run?")
     options = parser.parse_args(argv)
     print(describe())

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from benchmarks import arguments
 from benchmarks.environment import describe
 from fdrl_jax import rng
 from fdrl_jax.programs import Program
@@ -73,10 +74,10 @@ def measure(name: str, rounds: int) -> str:
     )
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=9)
-    options = parser.parse_args()
+    parser.add_argument("--rounds", type=arguments.count, default=9)
+    options = parser.parse_args(argv)
     print(describe())
     for name in PARTICLES:
         print(measure(name, options.rounds), flush=True)

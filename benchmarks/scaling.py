@@ -18,7 +18,7 @@ import argparse
 import math
 from typing import NamedTuple
 
-from benchmarks import cases, floors
+from benchmarks import arguments, cases, floors
 
 CHIPS = (1, 8, 64, 256)
 BATCH_SIZE = 64
@@ -61,7 +61,8 @@ def step_seconds(machine: Machine, layers: list[floors.Layer], batch_size: float
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, value in Machine()._asdict().items():
-        parser.add_argument(f"--{name}", type=type(value), default=value)
+        kind = arguments.not_negative if name.endswith("latency") else arguments.positive
+        parser.add_argument(f"--{name}", type=arguments.count if name == "host_chips" else kind, default=value)
     machine = Machine(**vars(parser.parse_args(argv)))
     print(f"assumed: {machine}")
     print(f"{'network':9} {'chips':>5}  {'64 a chip: ms':>14}{'efficiency':>12}  {'64 in all: ms':>14}{'speed-up':>10}")

@@ -3,11 +3,11 @@
 python -m benchmarks.table FILE.json    # as Markdown, for docs/performance.md
 """
 
+import argparse
 import json
 import math
 import pathlib
 import statistics
-import sys
 from typing import Any
 
 from benchmarks import cases, floors
@@ -128,5 +128,18 @@ def markdown(found: dict[str, Any]) -> list[str]:
     return lines
 
 
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=pathlib.Path, metavar="FILE.json", help="of `python -m benchmarks --out`")
+    file = parser.parse_args(argv).file
+    try:
+        lines = markdown(json.loads(file.read_text()))
+    except OSError as error:
+        parser.error(f"FILE.json: {file}: {error.strerror}")
+    except (ValueError, LookupError, TypeError, AttributeError):  # No JSON, or of another shape.
+        parser.error(f"FILE.json: {file} is not one that `python -m benchmarks --out` wrote")
+    print("\n".join(lines))
+
+
 if __name__ == "__main__":
-    print("\n".join(markdown(json.loads(pathlib.Path(sys.argv[1]).read_text()))))
+    main()

@@ -14,7 +14,20 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import accelerator, cases, cores, floors, microbatch, noise, ours, profile, scaling, table
+from benchmarks import (
+    accelerator,
+    cases,
+    cores,
+    floors,
+    flow,
+    kernels,
+    microbatch,
+    noise,
+    ours,
+    profile,
+    scaling,
+    table,
+)
 from fdrl_jax import plan
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -133,8 +146,56 @@ def test_runs_are_taken_in_turn_and_the_first_does_not_count():
 
 def test_an_unknown_network_is_named(capsys):
     with pytest.raises(SystemExit):
-        benchmarks.arguments(["--networks=cifar"])
+        benchmarks.parsed(["--networks=cifar"])
     assert "cifar: there are toy, digits, cifar10" in capsys.readouterr().err
+
+
+NUMBERS = ["0", "-1", "1.5", "two", "nan", ""]
+BAD_ARGUMENTS = [
+    *((benchmarks, f"--{flag}={value}") for flag in ("rounds", "batch_size", "num_steps") for value in NUMBERS),
+    *((benchmarks, f"--data_seconds={value}") for value in ("0", "-1", "nan", "inf", "two")),
+    *((benchmarks, f"--networks={value}") for value in ("", "toy,", "toy,cifar")),
+    *((benchmarks, f"--precision={value}") for value in ("bf16,float16", "bf16,", "")),
+    *((module, f"--torch_python={value}") for module in (benchmarks, accelerator) for value in ("no-such-python", "/")),
+    *((benchmarks, f"--out={value}") for value in ("", "/", "no-such-folder/table.json", "file/table.json")),
+    *((cores, f"--{flag}={value}") for flag in ("seconds", "devices") for value in NUMBERS),
+    *((module, "--rounds=0") for module in (accelerator, flow, kernels, noise, microbatch)),
+    *((module, f"--{flag}=0") for module in (flow, microbatch) for flag in ("batch_size", "num_steps")),
+    *((accelerator, f"--minutes={value}") for value in ("-1", "nan", "inf", "two")),
+    *((accelerator, f"--{flag}=toy,cifar") for flag in ("networks", "runs")),
+    *((accelerator, f"--out={value}") for value in ("file", "file/folder")),
+    *((scaling, f"--{flag}=nan") for flag in scaling.Machine._fields),
+    *((scaling, f"--{flag}=0") for flag in ("flops_rate", "host_chips", "host_rate", "network_rate")),
+    *((scaling, f"--{flag}=-1") for flag in ("flow_latency", "latency")),
+    (floors, "--nothing"),
+    (table, "FILE.json"),
+    *((table, f"FILE.json={value}") for value in ("no-such.json", "/", "file", "list.json", "rows.json")),
+]
+
+
+@pytest.mark.parametrize(
+    ("module", "argument"), [pytest.param(m, a, id=f"{m.__name__.split('.')[-1]} {a}") for m, a in BAD_ARGUMENTS]
+)
+def test_a_bad_argument_is_one_line(module, argument, tmp_path, monkeypatch, capsys):
+    def describe():
+        pytest.fail("it was taken")
+
+    for begins in (benchmarks, accelerator, flow, kernels, noise, microbatch):
+        monkeypatch.setattr(begins, "describe", describe)
+    monkeypatch.setattr("benchmarks.environment.describe", describe)  # `cores` imports it when it begins.
+    monkeypatch.setattr(jax.config, "update", lambda *_: describe())
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("no JSON")
+    (tmp_path / "list.json").write_text("[]")
+    (tmp_path / "rows.json").write_text(json.dumps({"torch": None, "rows": [{}]}))
+    flag, _, value = argument.partition("=")
+    argv = [argument] if flag.startswith("--") else [value] * bool(value)
+    with pytest.raises(SystemExit) as exit_:
+        module.main(argv)
+    assert exit_.value.code == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert flag in printed.err.splitlines()[-1]
 
 
 def test_results_that_differ_are_told_from_those_that_do_not():
@@ -340,7 +401,7 @@ def test_there_is_no_round_trip_on_one_core(monkeypatch):
 
 
 def test_the_floors_of_the_paper_are_printed(capsys):
-    floors.main()
+    floors.main([])
     rows = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines()[1:]}
     # 11.4 M parameters and 3.8 GFLOP forward an image, here without the products with the padding's zeros.
     assert rows["cifar10"][1] == "11,374,209"
