@@ -3,7 +3,8 @@
     python -m benchmarks.microbatch [--network=celeba64] [--batch_size=N] [--num_steps=K] [--rounds=N]
 
 One device. Memory is what the compiled step needs besides its arguments and results, by XLA's own account. Medians in
-turn, and the ratio to the whole batch; on a machine of few cores parts may be faster, as they fit its caches.
+turn, and the ratio to the whole batch. On a CPU parts are several times slower: XLA has no fast gradient of a kernel
+inside a loop there (docs/scale.md).
 """
 
 import argparse
