@@ -41,9 +41,9 @@ from benchmarks.table import BF16, DRAWS, HEADER, add_floors, figures, line
 from benchmarks.torch_process import TorchError, TorchProcess, has_torch
 
 TIMED = ("flow step", "training step", "sampling")
-# When a side is done, its threads go on spinning for some milliseconds, on the other's cores: so there are seconds of
-# rest before each run. After a rest threads must be woken, and caches are cold: so a short run is done twice, and the
-# second counts.
+# When a side is done, its threads go on spinning for some milliseconds, on the other's cores: so there are REST
+# seconds before each run. After a rest threads must be woken, and caches are cold: so a short run is done twice, and
+# the second counts.
 REST, SHORT = 0.1, 0.5
 ROWS = (*TIMED, "prior fit", "prior draw", "data pipeline", "checkpoint stall")
 

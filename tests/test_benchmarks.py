@@ -390,7 +390,7 @@ def test_the_noise_that_is_timed_is_the_noise_of_jax():
     assert float(found[3]) < 1e-4  # Of sums of 100 numbers.
 
 
-@pytest.mark.skipif(len(getattr(os, "sched_getaffinity", lambda pid: ())(0)) < 2, reason="needs two cores to choose")
+@pytest.mark.skipif(len(getattr(os, "sched_getaffinity", lambda pid: ())(0)) < 2, reason="needs a choice of cores")
 def test_a_round_trip_between_cores_is_measured():
     assert cores.round_trip() > 0.05
 
