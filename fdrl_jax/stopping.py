@@ -32,8 +32,7 @@ def by_signals() -> Iterator[Callable[[], int]]:
     def handle(number: int, frame: FrameType | None) -> None:
         nonlocal came
         came = number
-        for each in _heard():
-            signal.signal(each, signal.SIG_DFL)
+        _forget()
         if not asked:
             raise StoppedError("stopped before a step was done: the same command starts again", number)
 
@@ -52,8 +51,7 @@ def at_once(message: str) -> Iterator[None]:
     """
 
     def handle(number: int, frame: FrameType | None) -> None:
-        for each in _heard():
-            signal.signal(each, signal.SIG_DFL)
+        _forget()
         raise StoppedError(message, number)
 
     with _handled(handle):
@@ -106,3 +104,9 @@ def _handled(handle: Callable[[int, FrameType | None], None]) -> Iterator[None]:
 def _heard() -> list[signal.Signals]:
     """Those of SIGNALS that are not ignored: what is, as a shell has it for its background jobs, stays so."""
     return [each for each in SIGNALS if signal.getsignal(each) is not signal.SIG_IGN]
+
+
+def _forget() -> None:
+    """The next signal has its default effect."""
+    for each in _heard():
+        signal.signal(each, signal.SIG_DFL)
