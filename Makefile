@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: setup demo test test-all test-parity bench torture soak data lint docs clean
+.PHONY: setup demo test test-slow test-all test-parity bench torture soak data lint docs clean
 
 setup: $(VENV)/.dev  ## the package, editable, with what tests and lint need
 
@@ -17,14 +17,16 @@ demo: $(VENV)/.run  ## train on scikit-learn's digits, sample, write pictures to
 test: $(VENV)/.dev  ## all tests but the slow ones
 	$(BIN)/python -m pytest -n 2
 
-test-all: $(VENV)/.dev  ## the slow ones too
-	$(BIN)/python -m pytest -n 2 -m "not parity"
+test-slow: $(VENV)/.dev  ## the slow ones: large networks, many repetitions, several processes, new environments
+	$(BIN)/python -m pytest -n 2 -m "slow and not parity"
+
+test-all: test test-slow
 
 # In an environment of its own: the package and its tests need no PyTorch.
 test-parity: $(VENV)/.dev $(VENV)-parity/.done  ## derive the golden files again with PyTorch, and compare
 	mkdir -p build
-	$(BIN)/python tests/data/write_statistics.py build/statistics.pt
-	$(VENV)-parity/bin/python tests/data/check_goldens.py build/statistics.pt
+	$(BIN)/python tests/goldens/write_statistics.py build/statistics.pt
+	$(VENV)-parity/bin/python tests/goldens/check_goldens.py build/statistics.pt
 	FDRL_TORCH_PYTHON=$(VENV)-parity/bin/python $(BIN)/python -m pytest -m parity
 
 bench: $(VENV)/.dev $(VENV)-parity/.done  ## one table of speeds beside PyTorch's, into build/benchmarks.json; on an idle machine
@@ -32,10 +34,10 @@ bench: $(VENV)/.dev $(VENV)-parity/.done  ## one table of speeds beside PyTorch'
 	$(BIN)/python -m benchmarks --torch_python=$(VENV)-parity/bin/python --out=build/benchmarks.json
 
 torture: $(VENV)/.dev  ## kill training 50 times at random moments; every run ends as one that was not killed; about six minutes
-	$(BIN)/python -m benchmarks.torture --kills=50
+	$(BIN)/python -m benchmarks.robustness.torture --kills=50
 
 soak: $(VENV)/.dev  ## train 2,000 steps with many logs, pictures and checkpoints: memory, open files and threads stay flat; about two minutes
-	$(BIN)/python -m benchmarks.soak
+	$(BIN)/python -m benchmarks.robustness.soak
 
 # Debian or Ubuntu, as root or with sudo.
 data:  ## what some tests need (they skip without): Fashion-MNIST and the browser Chromium from apt, emoji from npm
@@ -55,7 +57,7 @@ clean:
 	rm -rf $(VENV) $(VENV)-parity build *.egg-info
 
 # The stamps are made last, so that an installation cut short is done again.
-$(VENV)/.run: pyproject.toml requirements.txt
+$(VENV)/.run: pyproject.toml requirements.txt setup.py
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 13) or sys.exit("Python 3.11 to 3.13 is needed, and $(PYTHON) is %d.%d: make PYTHON=python3.12 ..." % v)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.txt --editable .
@@ -66,8 +68,8 @@ $(VENV)/.dev: $(VENV)/.run
 	touch $@
 
 # Plain torchvision would bring gigabytes of CUDA; the scripts do without its operators.
-$(VENV)-parity/.done: tests/data/parity_requirements.txt
+$(VENV)-parity/.done: tests/goldens/parity_requirements.txt
 	$(PYTHON) -m venv $(VENV)-parity
 	$(VENV)-parity/bin/python -m pip install --quiet --disable-pip-version-check --constraint requirements.txt torch==2.13.0 numpy pillow scipy scikit-learn tqdm
-	$(VENV)-parity/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement tests/data/parity_requirements.txt
+	$(VENV)-parity/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement tests/goldens/parity_requirements.txt
 	touch $@

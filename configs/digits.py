@@ -6,8 +6,8 @@
 
 Not in the paper: its recipe (Appendix F) at the size of a laptop. Against the paper's settings it starts at r = 1, runs
 K = 10 instead of 100, and learns ten times faster for 2,000 steps instead of 100,000. Expect k-NN precision and recall
-in pixels of about 0.91 and 0.85 (README; `python -m benchmarks.digits` prints them) after two to three minutes on 2 CPU
-cores.
+in pixels of about 0.91 and 0.85 (README; `python -m benchmarks.quality.digits` prints them) after two to three minutes
+on 2 CPU cores.
 
 Do not shorten the flow and raise the rate at once: with --config.flow.num_steps=5 --config.optimizer.learning_rate=2e-3
 the gradient norm in metrics.jsonl jumped from 0.2 to 0.6 around step 1,300, and precision ended at 0.36.

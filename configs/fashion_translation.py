@@ -5,7 +5,7 @@
 
 Data: as in `fashion_mnist.py`. The 6,000 sneakers (class 7) are the prior, the 6,000 ankle boots (class 9) the data;
 no sneaker has a boot of its own. 28x28, a small network, K = 20, 800 steps: minutes on 2 CPU cores. README has
-pictures and figures; `python -m benchmarks.translation` makes them.
+pictures and figures; `python -m benchmarks.quality.translation` makes them.
 """
 
 from ml_collections import ConfigDict

@@ -16,7 +16,8 @@ too slow for FDRL to get there in 1000 training steps, and at 0.03 one seed of t
 
 Also tried, LR-logD with eta = 0.1, whose velocity dies out where r is small: near-stale arrives and stays, far-stale
 stops between the two, but far-fdrl left particles behind with one seed of three at eta = 0.08.
-Less than a minute each on 2 CPU cores. `python -m benchmarks.gaussians` trains all three and draws both figures.
+Less than a minute each on 2 CPU cores. `python -m benchmarks.quality.gaussians` trains all three and
+draws both figures.
 """
 
 import math

@@ -2,7 +2,7 @@
 
 The paper's setting: MLP of 4 hidden layers of 64, batch 1024, K = 200, eta = 1, nu = 0.01, Adam 5e-5, 20,000 steps with
 the rate times 0.1 at 5,000, 10,000 and 15,000. `quick`: K = 50, eta = 0.3, Adam 1e-3, 2,000 steps, starting at r = 1.
-`python -m benchmarks.points` trains them and measures the distance of their samples to the data.
+`python -m benchmarks.quality.points` trains them and measures the distance of their samples to the data.
 """
 
 from ml_collections import ConfigDict, config_dict

@@ -1,10 +1,12 @@
-"""Ratio functions made of ratio functions. The flow takes them like any other: there is no second flow.
+"""Composition of ratio functions: products, quotients, class conditions, masks and latent spaces.
 
-A ratio function maps particles to r or log r (`types.RatioFn`). The functions here know nothing of the networks behind
-them; where it makes a difference, they are told which of the two the outputs are (`types.Parameterisation`).
+A ratio function maps particles to r or log r (`types.RatioFn`). The functions here combine ratio functions into a new
+one, which the flow takes like any other. They do not depend on the networks that the ratio functions evaluate. If it
+makes a difference whether the outputs are r or log r, an argument says which (`types.Parameterisation`).
 
-An unconstrained network for r may output a number below zero, and a density ratio is none. As a factor it counts as
-zero; its own gradient is kept, so that the flow still moves the particle as it would without the other factors.
+A network for r is unconstrained, so its output may be negative, although a density ratio never is. A negative factor
+counts as zero, but its own gradient is kept, so that the flow still moves the particle as it would without the other
+factors.
 """
 
 from collections.abc import Callable
@@ -21,28 +23,34 @@ from fdrl_jax.types import Output, Parameterisation, Particles, RatioFn
 LogProbFn = Callable[[Particles], Float[Array, "batch classes"]]
 
 
-def through(ratio_fn: RatioFn, decoder: Callable[[Particles], Particles]) -> RatioFn:
-    """The ratio in a latent space: z -> ratio_fn(decoder(z)).
+def precompose(ratio_fn: RatioFn, decoder: Callable[[Particles], Particles]) -> RatioFn:
+    """Return the ratio function of a latent space: z -> ratio_fn(decoder(z)).
 
     Args:
-      ratio_fn: of what the decoder gives.
-      decoder: latent codes [batch, *latent] -> particles [batch, *event], each by itself; differentiable.
+      ratio_fn: ratio function of the decoder's outputs.
+      decoder: differentiable function from latent codes [batch, *latent] to particles [batch, *event], which decodes
+        each code independently.
 
-    >>> latent = through(lambda x: x.sum(axis=1), lambda z: 3 * z)
+    >>> latent = precompose(lambda x: x.sum(axis=1), lambda z: 3 * z)
     >>> latent(jnp.array([[1.0, 2.0]])).tolist()
     [9.0]
     """
     return lambda z: ratio_fn(decoder(z))
 
 
+# The former name, for programs that use it.
+through = precompose
+
+
 def product(*ratio_fns: RatioFn, parameterisation: Parameterisation) -> RatioFn:
-    """The product of ratios, such as those of two classifiers.
+    """Return the product of ratios, such as those of two classifiers.
+
+    If the outputs are r, the value is prod_i max(r_i, 0), and the gradient is sum_i grad r_i prod_{j != i} max(r_j, 0).
+    If all factors are positive, this is the gradient of the product.
 
     Args:
-      *ratio_fns: all of the same parameterisation.
-      parameterisation: what they, and the result, output. Where it is r, each factor is max(r, 0) in the others'
-        gradients, and the gradient is sum_i grad r_i prod_{j != i} max(r_j, 0): that of the product where all are
-        positive.
+      *ratio_fns: ratio functions of the same parameterisation.
+      parameterisation: parameterisation of the ratio functions and of the result.
 
     >>> r = product(lambda x: x[:, 0], lambda x: x[:, 1], parameterisation="ratio")
     >>> r(jnp.array([[2.0, 3.0], [-1.0, 5.0]])).tolist()
@@ -53,11 +61,12 @@ def product(*ratio_fns: RatioFn, parameterisation: Parameterisation) -> RatioFn:
 
     def ratio_fn(x: Particles) -> Output:
         outputs = [f(x) for f in ratio_fns]
-        held = [jax.lax.stop_gradient(jnp.maximum(o, 0)) for o in outputs]
-        total = jnp.stack(held).prod(axis=0)
+        factors = [jax.lax.stop_gradient(jnp.maximum(o, 0)) for o in outputs]
+        total = jnp.stack(factors).prod(axis=0)
         for i, output in enumerate(outputs):
-            others = jnp.stack([jnp.ones_like(output), *held[:i], *held[i + 1 :]]).prod(axis=0)
-            total += others * (output - jax.lax.stop_gradient(output))  # Zero, with the i-th part of the gradient.
+            others = jnp.stack([jnp.ones_like(output), *factors[:i], *factors[i + 1 :]]).prod(axis=0)
+            # The term is zero, but has the i-th part of the gradient.
+            total += others * (output - jax.lax.stop_gradient(output))
         return total
 
     return ratio_fn
@@ -66,12 +75,14 @@ def product(*ratio_fns: RatioFn, parameterisation: Parameterisation) -> RatioFn:
 def quotient(
     ratio_fn: RatioFn, divisor: RatioFn, *, parameterisation: Parameterisation, floor: float = 1e-3
 ) -> RatioFn:
-    """One ratio divided by another: what of the first the second does not explain.
+    """Return one ratio divided by another.
 
     Args:
-      ratio_fn, divisor: of the same parameterisation, which is the result's.
-      parameterisation: of their outputs. Where it is r, the divisor is at least `floor`, and has no gradient below it.
-      floor: see above; not used where the outputs are log r.
+      ratio_fn: the dividend.
+      divisor: the divisor, of the same parameterisation.
+      parameterisation: parameterisation of both, and of the result.
+      floor: smallest value of the divisor if the outputs are r: smaller ones are replaced by it, and have no gradient.
+        If the outputs are log r, it is not used.
 
     >>> r = quotient(lambda x: x[:, 0], lambda x: x[:, 1], parameterisation="log_ratio")
     >>> r(jnp.array([[2.0, 3.0]])).tolist()
@@ -90,20 +101,21 @@ def classifier_ratio(
     parameterisation: Parameterisation = "log_ratio",
     at_step: bool = True,
 ) -> RatioFn:
-    """(N p(label | x))^-scale: what all x together are to those of one class, of N equally frequent ones (Eq. 12).
+    """Return (N p(label | x))^-scale, which for scale 1 is the density of all data over that of one class (Eq. 12).
 
-    1 where the classifier knows nothing. Where p underflows, the log of it still has its gradient, and the power is
-    `divergences.bounded_exp`: finite.
+    N is the number of classes, which are taken to be equally frequent. The ratio is 1 if the classifier gives all
+    classes the same probability. If p underflows, its logarithm still has a gradient, and the power stays finite,
+    because it is computed by `divergences.bounded_exp`.
 
     Args:
       log_prob_fn: log p(. | x), [batch, N].
-      label: the class, or one for each particle, [batch].
-      scale: phi.
-      parameterisation: of the result: the ratio or its log.
+      label: class of all particles, or of each, [batch].
+      scale: exponent phi.
+      parameterisation: parameterisation of the result.
       at_step: see `class_conditional`.
 
-    >>> know_nothing = lambda x: jnp.full((len(x), 10), -jnp.log(10.0))
-    >>> classifier_ratio(know_nothing, 3, parameterisation="ratio")(jnp.zeros((1, 2))).tolist()
+    >>> uniform = lambda x: jnp.full((len(x), 10), -jnp.log(10.0))
+    >>> classifier_ratio(uniform, 3, parameterisation="ratio")(jnp.zeros((1, 2))).tolist()
     [1.0]
     """
 
@@ -118,11 +130,11 @@ def classifier_ratio(
     if at_step:
         return lambda x: bounded_exp(log_ratio(x))
 
-    def one_with_the_gradient_of_log(x: Particles) -> Output:
+    def one_with_gradient_of_log_ratio(x: Particles) -> Output:
         output = log_ratio(x)
         return 1 + (output - jax.lax.stop_gradient(output))
 
-    return one_with_the_gradient_of_log
+    return one_with_gradient_of_log_ratio
 
 
 def class_conditional(
@@ -134,20 +146,21 @@ def class_conditional(
     parameterisation: Parameterisation = "log_ratio",
     at_step: bool = True,
 ) -> RatioFn:
-    """r(x | y) = r(x) (N p(y | x))^-scale, the ratio of samples to the data of class y (Eq. 12, 29-31).
+    """Return r(x | y) = r(x) (N p(y | x))^-scale, the ratio of samples to the data of class y (Eq. 12, 29-31).
 
-    Eq. 31 has scale 1. The paper's experiments take log r(x) - scale log p(y | x) with scale 0.1 in LR-KL; this adds
-    -scale log N, which that flow does not see and the others need: where the classifier knows nothing, r(x | y) = r(x).
+    Eq. 31 has scale 1. The paper's experiments use log r(x) - scale log p(y | x) with scale 0.1 in LR-KL. This function
+    subtracts scale log N as well, so that r(x | y) = r(x) if the classifier gives all classes the same probability. The
+    constant does not change the flow of LR-KL, but the other flows need it.
 
     Args:
       ratio_fn: r or log r of the data of all classes.
-      log_prob_fn: log p(. | x), [batch, N], by log_softmax.
-      label: y, or one for each particle, [batch].
-      scale: phi.
-      parameterisation: what `ratio_fn` and the result output. Where it is r, the power of p multiplies the step too, by
-        (N p)^-scale, and an r of zero or less feels no pull to the class: see `product`.
-      at_step: of r, not log r: let that power multiply the step, as the formula has it. False leaves it out: the drift
-        is divided by it, particle by particle, and keeps its direction. The value is then max(r(x), 0).
+      log_prob_fn: log p(. | x), [batch, N], computed by log_softmax.
+      label: class y of all particles, or of each, [batch].
+      scale: exponent phi.
+      parameterisation: parameterisation of `ratio_fn` and of the result. If it is r, the factor (N p)^-scale
+        multiplies the drift as well, and a particle with r <= 0 is not moved towards its class: see `product`.
+      at_step: used only if the outputs are r. True keeps that factor in the drift, as the formula has it. False divides
+        the drift of each particle by the factor, which does not change its direction; the value is then max(r(x), 0).
 
     >>> sure = lambda x: jax.nn.log_softmax(jnp.array([[0.0, 50.0]]))
     >>> r = class_conditional(lambda x: jnp.zeros(len(x)), sure, jnp.array([0]), scale=0.1)
@@ -163,15 +176,15 @@ def masked(
     known: Float[Array | np.ndarray, "..."],
     mask: Bool[Array | np.ndarray, "..."],
 ) -> RatioFn:
-    """The ratio as a function of the unknown part alone: the known pixels are held, and the flow fills in the rest.
+    """Return the ratio as a function of the unknown values alone, so that the flow fills them in (inpainting).
 
-    Where the mask is, the network sees `known` whatever the flow's noise makes of x, and the gradient is zero. Put it
-    into the result as well: `jnp.where(mask, known, x)`.
+    Inside the mask the network gets the values of `known`, even after the flow's noise has changed those of x, and the
+    gradient is zero. The caller must put the known values into the result: `jnp.where(mask, known, x)`.
 
     Args:
-      ratio_fn: of whole particles.
-      known: an example, or one for each particle; its values outside the mask do not matter.
-      mask: True where a value is known; broadcast against the particles.
+      ratio_fn: ratio function of complete particles.
+      known: one example, or one per particle; its values outside the mask are ignored.
+      mask: True for known values; broadcast against the particles.
 
     >>> r = masked(lambda x: x.sum(axis=1), jnp.array([5.0, 0.0]), jnp.array([True, False]))
     >>> r(jnp.array([[-1.0, 2.0]])).tolist(), jax.grad(lambda x: r(x).sum())(jnp.array([[-1.0, 2.0]])).tolist()

@@ -1,12 +1,12 @@
-"""f-divergences, as the flow needs them (Table 2 of arXiv 2303.03714).
+"""f-divergences in the forms that the flow needs (Table 2 of arXiv 2303.03714).
 
-A divergence D_f(q || p) = E_p[f(q / p)] drives the flow x <- x - eta grad f'(r(x)). Each one is here
-in three forms: `f(r)`, `f_prime(r)`, and f' as a function of a network's output o, which is r or
-log r. In the last, additive constants are dropped (the flow takes a gradient of it), and it is
-finite, with a finite gradient, for every |o| <= 1e4 in float32 and bfloat16.
+A divergence D_f(q || p) = E_p[f(q / p)] drives the flow x <- x - eta grad f'(r(x)). Each divergence has three forms:
+`f(r)`, `f_prime(r)`, and f' as a function of a network's output o, which is r or log r. The last form omits additive
+constants, because the flow only uses its gradient. Its value and gradient are finite for all |o| <= 1e4 in float32 and
+bfloat16.
 
-One identity covers them all: where o = log r, d f'/do = r f''(r), the factor c(r) by which the flow's
-velocity -eta c(r) grad log r differs from one divergence to another:
+For o = log r the derivative of the last form is d f'/do = r f''(r) =: c(r). The flow moves a particle by
+-eta c(r) grad log r, so the divergences differ only in this factor:
 KL 1, JS 1/(1+r), logD r/(1+r), Jeffrey 1 + 1/r, Pearson chi2 2r.
 """
 
@@ -24,10 +24,10 @@ Reals = Float[Array, "..."]
 
 
 def bounded_exp(x: Reals) -> Reals:
-    """exp(x), continued by its tangent beyond 3/4 of the largest exponent of x's dtype.
+    """Return exp(x), replaced by its tangent above 3/4 of the largest exponent that x's dtype can represent.
 
-    In float32 and bfloat16 that is x = 66.5, a ratio of 1e28: below, it is exp exactly; above, value and
-    gradient stay finite (exp(1e4) would be inf, and inf times a zero gradient is NaN).
+    In float32 and bfloat16 the tangent starts at x = 66.5, a ratio of 1e28. Below that the value is exactly exp(x).
+    Above it, value and gradient stay finite; exp(1e4) would be infinite, and its product with a zero gradient NaN.
     """
     limit = 0.75 * math.log(float(jnp.finfo(x.dtype).max))
     inside = jnp.minimum(x, limit)
@@ -36,13 +36,13 @@ def bounded_exp(x: Reals) -> Reals:
 
 @dataclass(frozen=True)
 class Divergence:
-    """One f-divergence. `f` and `f_prime` take density ratios r >= 0, elementwise.
+    """One f-divergence. `f` and `f_prime` act elementwise on density ratios r >= 0.
 
     Attributes:
-      name: as configs spell it.
-      f: f(r), with f(1) = 0, convex.
-      f_prime: f'(r).
-      of_output: parameterisation -> f' as a function of the output o, constants dropped.
+      name: name of the divergence in configs.
+      f: the convex function f(r), with f(1) = 0.
+      f_prime: its derivative f'(r).
+      of_output: parameterisation -> f' as a function of the network's output o, without additive constants.
     """
 
     name: str
@@ -51,10 +51,10 @@ class Divergence:
     of_output: dict[Parameterisation, OutputFn] = field(repr=False)
 
     def output_derivative(self, parameterisation: Parameterisation) -> OutputFn:
-        """f' as a function of a network's output, which is r or log r.
+        """Return f' as a function of a network's output, which is r or log r.
 
         Raises:
-          InputError: an unconstrained network for r cannot drive this divergence.
+          InputError: the output is r, and f' takes its logarithm although the network may output negative numbers.
         """
         try:
             return self.of_output[parameterisation]
@@ -67,7 +67,8 @@ class Divergence:
 
 
 def _js(r: Reals) -> Reals:
-    # As r log(2r/(r+1)) - log((r+1)/2): the textbook form subtracts two numbers of size r log r.
+    # Written as r log(2r/(r+1)) - log((r+1)/2), because the usual form loses digits: it subtracts two numbers of size
+    # r log r.
     return xlogy(r, 2 * r / (r + 1)) - jnp.log1p(r) + math.log(2)
 
 

@@ -2,14 +2,14 @@
 
     x_{k+1} = x_k - eta grad_x f'(r(x_k)) + nu xi_k,    xi_k ~ N(0, I)
 
-(the paper's Eq. 9 drops the x_k on the right). It is Euler-Maruyama for the entropy-regularised
-Wasserstein gradient flow, with step size `eta` and `nu = sqrt(2 gamma eta)`. Noise is added in every step,
-the last included; nothing is clamped.
+(Eq. 9 of the paper lacks the x_k on the right.) This is the Euler-Maruyama scheme for the entropy-regularised
+Wasserstein gradient flow, with step size `eta` and `nu = sqrt(2 gamma eta)`. Noise is added in every step, including
+the last; particles are not clipped.
 
-The functions here know a ratio function `x -> output`, where the output is r or log r, and f' as a function of that
-output (`divergences.Divergence.output_derivative`). They know no model, and compile nothing:
-callers jit. The noise of sample i at step k is a function of (keys[i], k), so a sample is the same in
-any batch, and a flow may be continued from any state and step (`first_step`).
+The functions take a ratio function x -> output, where the output is r or log r, and f' as a function of that output
+(`divergences.Divergence.output_derivative`). They do not depend on a model, and callers compile them. The noise of
+sample i at step k is a function of (keys[i], k). A sample is therefore the same in every batch, and a flow can be
+continued from any state and step (`first_step`).
 """
 
 import math
@@ -21,18 +21,18 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from fdrl_jax import rng
 from fdrl_jax.types import InputError, Keys, OutputFn, Particles, RatioFn
+from fdrl_jax.utils import rng
 
 
 class Dynamics(TypedDict):
-    """What makes a flow besides its particles; passed by name to `step`, `simulate` and `trajectory`.
+    """The parameters of a flow, passed by name to `step`, `simulate` and `trajectory`.
 
     Keys:
-      ratio_fn: particles [batch, *event] -> r or log r, [batch].
+      ratio_fn: function from particles [batch, *event] to r or log r, [batch].
       f_prime: f' as a function of that output, elementwise.
-      step_size: eta.
-      noise: nu; the Python number 0 draws no random numbers.
+      step_size: step size eta.
+      noise: scale nu of the noise; with the Python number 0, no random numbers are drawn.
     """
 
     ratio_fn: RatioFn
@@ -42,7 +42,7 @@ class Dynamics(TypedDict):
 
 
 def drift(x: Particles, ratio_fn: RatioFn, f_prime: OutputFn) -> Particles:
-    """-grad_x f'(r(x)), for each particle by itself: float [batch, *event], as x."""
+    """Return the drift -grad_x f'(r(x)) of each particle: float [batch, *event], like x."""
     return -jax.grad(lambda x: f_prime(ratio_fn(x)).sum())(x)
 
 
@@ -56,7 +56,14 @@ def step(
     step_size: float,
     noise: float,
 ) -> Particles:
-    """x_{k+1} from x_k: one step of Eq. 9. `k` only selects the noise; for the rest see `Dynamics`."""
+    """Return x_{k+1}, [batch, *event], from x_k: one step of Eq. 9.
+
+    Args:
+      keys: one key per sample, [batch].
+      x: state x_k, [batch, *event].
+      k: index of the step, which only selects the noise.
+      ratio_fn, f_prime, step_size, noise: see `Dynamics`.
+    """
     x_next = _flat(x) + step_size * _flat(drift(x, ratio_fn, f_prime))
     if not (isinstance(noise, (int, float)) and noise == 0):
         x_next += noise * rng.normal(rng.fold_in(keys, k), x_next.shape[1:]).astype(x.dtype)
@@ -64,7 +71,7 @@ def step(
 
 
 def _flat(x: Particles) -> Float[Array, "batch d"]:
-    """Particles as rows [batch, d]: so a CPU draws the noise that is added by vector instructions (see `rng`)."""
+    """Flatten particles to rows [batch, d], for which a CPU draws the noise by vector instructions (see `rng`)."""
     return x.reshape(len(x), math.prod(x.shape[1:]))
 
 
@@ -76,13 +83,13 @@ def simulate(
     first_step: int | Int[Array, ""] = 0,
     **dynamics: Unpack[Dynamics],
 ) -> Particles:
-    """x after `num_steps` steps from x, by `lax.scan`.
+    """Return the state after `num_steps` steps from x, [batch, *event], computed by `lax.scan`.
 
     Args:
-      keys: one key a sample, [batch].
-      x: the state at step `first_step`, [batch, *event].
-      num_steps: how many steps; K in training, K + kappa when sampling. 0 returns x.
-      first_step: the index of the first step, so that a flow cut in pieces draws the same noise.
+      keys: one key per sample, [batch].
+      x: state at step `first_step`, [batch, *event].
+      num_steps: number of steps; K in training, K + kappa when sampling. With 0 the result is x.
+      first_step: index of the first step, so that a flow that is simulated in several parts draws the same noise.
       **dynamics: see `Dynamics`.
 
     Raises:
@@ -110,18 +117,22 @@ def trajectory(
     first_step: int | Int[Array, ""] = 0,
     **dynamics: Unpack[Dynamics],
 ) -> tuple[Int[Array, " time"], Float[Array, "time batch *event"]]:
-    """Like `simulate`, keeping the state before the first step, after every `every`-th and after the last.
+    """Simulate like `simulate`, and keep the state before the first step, after every `every`-th, and after the last.
+
+    Args:
+      keys, x, num_steps, first_step, **dynamics: arguments of `simulate`.
+      every: number of steps between the states that are kept, at least 1.
 
     Returns:
-      The step counts 0, every, 2 every, ..., num_steps, and the states at them. The last state equals
-      that of `simulate`.
+      The step counts 0, every, 2 every, ..., num_steps, int [time], and the states after so many steps, [time, batch,
+      *event]. The last state equals the result of `simulate`.
 
     Raises:
-      InputError: `every` < 1, or `num_steps` as for `simulate`.
+      InputError: `every` is less than 1, or `num_steps` is not an integer of at least 0.
     """
     _check_num_steps(num_steps)
     if every < 1:
-        raise InputError(f"every = {every}: a trajectory keeps every n-th state, with n >= 1")
+        raise InputError(f"every = {every} must be at least 1: a trajectory keeps every n-th state")
     whole, rest = divmod(num_steps, every)
 
     def body(x: Particles, i: Int[Array, ""]) -> tuple[Particles, Particles]:

@@ -5,7 +5,9 @@ import pathlib
 from collections.abc import Iterator
 
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # Parallel workers share one GPU.
-# Most of the time goes into compiling, and tests compile the same programs again and again.
+# Most of the time goes into compiling: programs are kept, and LLVM optimises them little. XLA's
+# own passes are the same.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(pathlib.Path(__file__).parents[1] / ".pytest_cache" / "xla"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 
@@ -15,7 +17,7 @@ import pytest
 
 # Before anything else imports the package.
 with jaxtyping.install_import_hook("fdrl_jax", "strict.typechecker"):
-    import fdrl_jax.train  # noqa: F401
+    import fdrl_jax.training.loop  # noqa: F401
 
 
 @pytest.fixture

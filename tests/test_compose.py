@@ -1,4 +1,4 @@
-"""Ratio functions made of ratio functions, against automatic differentiation of the formulas that define them."""
+"""Composed ratio functions against automatic differentiation of the formulas that define them."""
 
 import doctest
 from collections.abc import Iterator
@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fdrl_jax import compose, flow, rng
+from fdrl_jax import compose, flow
 from fdrl_jax.divergences import DIVERGENCES
+from fdrl_jax.utils import rng
 
 PAIRS = [(name, p) for name, d in DIVERGENCES.items() for p in d.of_output]
 LABELS = jnp.array([0, 1, 2, 1, 0, 2])
@@ -44,7 +45,7 @@ def log_probs(x, sharpness=1.0):
 def test_examples_in_the_docstrings():
     examples = [test for test in doctest.DocTestFinder().find(compose) if test.examples]
     names = {test.name.rpartition(".")[2] for test in examples}
-    assert names == {"through", "product", "quotient", "classifier_ratio", "class_conditional", "masked"}
+    assert names == {"precompose", "product", "quotient", "classifier_ratio", "class_conditional", "masked"}
     runner = doctest.DocTestRunner()
     for test in examples:
         runner.run(test)
@@ -54,7 +55,7 @@ def test_examples_in_the_docstrings():
 @pytest.mark.parametrize("scale", [0.1, 1.0])
 @pytest.mark.parametrize(("divergence", "parameterisation"), PAIRS)
 def test_the_drift_is_that_of_the_defining_formula(float64, divergence, parameterisation, scale):
-    """-grad f'(r(x) (N p(y|x))^-phi), from f itself, softmax and the ratio: no logarithms, nothing dropped."""
+    """The reference is -grad f'(r(x) (N p(y|x))^-phi), from f, softmax and r, without logarithms or simplification."""
 
     def defined(x, y):
         def f_prime(r):
@@ -82,7 +83,7 @@ def test_one_label_is_the_same_label_for_all():
     assert np.abs(made[0] - compose.class_conditional(log_r, log_probs, 2)(x)).max() > 0.01
 
 
-def test_a_particle_feels_its_own_label_alone():
+def test_a_particle_depends_only_on_its_own_label():
     x = points(np.float32)
     whole = flow.drift(x, compose.class_conditional(log_r, log_probs, LABELS), lambda o: o)
     for i in range(6):
@@ -92,8 +93,8 @@ def test_a_particle_feels_its_own_label_alone():
 
 @pytest.mark.parametrize("scale", [0.1, 1.0])
 @pytest.mark.parametrize(("divergence", "parameterisation"), PAIRS)
-def test_finite_however_sure_the_classifier_is(divergence, parameterisation, scale):
-    """Softmax in float32 gives p = 0 here, whose log has no gradient."""
+def test_a_certain_classifier_gives_finite_numbers(divergence, parameterisation, scale):
+    """Softmax in float32 underflows to p = 0, whose logarithm has no gradient."""
     x = points(np.float32)
 
     def sure(x):
@@ -109,7 +110,7 @@ def test_finite_however_sure_the_classifier_is(divergence, parameterisation, sca
 
 
 def test_a_ratio_below_zero_flows_as_without_a_class():
-    """Its gradient counts, times the weight of the class; the pull to the class does not, or it would push away."""
+    """The gradient of r counts, times the class weight; that of the class does not: r < 0 would reverse its sign."""
 
     def negative(x):
         return x[:, 0] - 10
@@ -124,7 +125,7 @@ def test_a_ratio_below_zero_flows_as_without_a_class():
 
 
 def test_without_the_power_in_the_step_the_direction_stays(float64):
-    """`at_step=False` divides the drift by the power, and by nothing else."""
+    """`at_step=False` divides the drift by the power of p and changes nothing else."""
     x, f_prime = points(), DIVERGENCES["chi2"].output_derivative("ratio")
 
     def drift(at_step):
@@ -149,7 +150,7 @@ def test_scale_zero_is_the_unconditional_flow():
 
 @pytest.mark.parametrize("parameterisation", ["ratio", "log_ratio"])
 def test_product_and_quotient_of_two_classifiers(float64, parameterisation):
-    """In the formulas' own terms: r times or by the power of p, and its gradient."""
+    """The references are the formulas themselves: products and quotients of r and powers of p, and their gradients."""
 
     def factor(x, y):
         return (3 * jax.nn.softmax(logits(x))[:, y]) ** -0.5
@@ -175,7 +176,7 @@ def test_product_and_quotient_of_two_classifiers(float64, parameterisation):
         )
 
 
-def test_a_quotient_by_nothing_is_finite():
+def test_a_quotient_with_a_negative_divisor_is_finite():
     x = points(np.float32)
     made = compose.quotient(lambda x: x[:, 0] ** 2, lambda x: x[:, 1] * 0 - 1, parameterisation="ratio")
     np.testing.assert_allclose(made(x), 1000 * x[:, 0] ** 2, rtol=1e-5)
@@ -188,7 +189,7 @@ def gaussian_flow(ratio_fn, x):
 
 
 def to_correlated(x):
-    """-log p of a Gaussian with unit variances and correlation 0.9, for the KL flow."""
+    """Return -log p of a Gaussian with unit variances and correlation 0.9, whose KL flow leads to that Gaussian."""
     precision = jnp.linalg.inv(jnp.array([[1.0, 0.9], [0.9, 1.0]]))
     return 0.5 * jnp.einsum("bi,ij,bj->b", x, precision, x)
 
@@ -196,7 +197,7 @@ def to_correlated(x):
 def test_a_masked_flow_fills_in_what_the_known_part_implies():
     known, mask = jnp.array([2.0, 0.0]), jnp.array([True, False])
     x = gaussian_flow(compose.masked(to_correlated, known, mask), points(np.float32))
-    # The mode of the second coordinate given the first is 0.9 times 2; noise of 0.05 leaves a deviation of 0.07.
+    # The mode of the second coordinate given the first is 0.9 x 2; noise of 0.05 leaves a standard deviation of 0.07.
     np.testing.assert_allclose(x[:, 1], 1.8, atol=0.3)
     free = gaussian_flow(to_correlated, points(np.float32))
     assert np.abs(free[:, 1]).max() < 1
@@ -209,8 +210,12 @@ def test_masks_differ_by_particle():
     np.testing.assert_allclose(jnp.where(mask, 0, x).sum(axis=1), [1.8, -1.8], atol=0.3)
 
 
-def test_through_is_the_chain_rule():
+def test_the_former_name_of_precompose_works():
+    assert compose.through is compose.precompose
+
+
+def test_precompose_follows_the_chain_rule():
     z = points(np.float32)
     matrix = jnp.array([[2.0, 1.0], [0.0, 3.0]])
-    made = flow.drift(z, compose.through(log_r, lambda z: z @ matrix), lambda o: o)
+    made = flow.drift(z, compose.precompose(log_r, lambda z: z @ matrix), lambda o: o)
     np.testing.assert_allclose(made, flow.drift(z @ matrix, log_r, lambda o: o) @ matrix.T, rtol=1e-6)

@@ -21,7 +21,7 @@ F = {
     "logd": lambda r: (r + 1) * np.log(r + 1) - 2 * np.log(2),
     "jeffrey": lambda r: (r - 1) * np.log(r),
 }
-# By hand from F.
+# Derived by hand from F.
 F_PRIME = {
     "chi2": lambda r: 2 * (r - 1),
     "kl": lambda r: np.log(r) + 1,
@@ -29,7 +29,7 @@ F_PRIME = {
     "logd": lambda r: np.log(r + 1) + 1,
     "jeffrey": lambda r: np.log(r) + 1 - 1 / r,
 }
-# c(r) = r f''(r), by hand from F_PRIME.
+# c(r) = r f''(r), derived by hand from F_PRIME.
 C = {
     "chi2": lambda r: 2 * r,
     "kl": np.ones_like,
@@ -37,7 +37,7 @@ C = {
     "logd": lambda r: r / (1 + r),
     "jeffrey": lambda r: 1 + 1 / r,
 }
-# f'(exp o) minus the form of the output: what F_PRIME has besides a function that vanishes with the gradient.
+# The additive constants that the output forms omit: f'(exp o) minus the output form.
 DROPPED = {"chi2": -2.0, "kl": 1.0, "js": np.log(2), "logd": 1.0, "jeffrey": 1.0}
 
 
@@ -45,7 +45,7 @@ def derivative(function):
     return jax.vmap(jax.grad(function))
 
 
-def test_registry_has_the_five_by_name():
+def test_registry_has_the_five_divergences_by_name():
     assert {name: divergence.name for name, divergence in DIVERGENCES.items()} == {name: name for name in NAMES}
 
 
@@ -74,7 +74,7 @@ def test_f_prime_is_the_derivative_of_f(name):
     np.testing.assert_allclose(derivative(DIVERGENCES[name].f)(r), DIVERGENCES[name].f_prime(r), rtol=2e-6, atol=1e-6)
 
 
-# The limits r -> 0 of F, by hand.
+# The limits of F for r -> 0, derived by hand.
 @pytest.mark.parametrize(
     ("name", "limit"),
     [("chi2", 1.0), ("kl", 0.0), ("js", np.log(2)), ("logd", -2 * np.log(2)), ("jeffrey", np.inf)],
@@ -96,14 +96,14 @@ def test_derivative_in_the_log_ratio_is_c(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_log_ratio_form_is_f_prime_less_a_constant(name):
+def test_log_ratio_form_is_f_prime_minus_a_constant(name):
     o = np.linspace(-5, 5, 41)
     form = DIVERGENCES[name].output_derivative("log_ratio")
     expected = F_PRIME[name](np.exp(o)) - DROPPED[name]
     np.testing.assert_allclose(form(jnp.asarray(o, jnp.float32)), expected, rtol=2e-6, atol=1e-6)
 
 
-def test_ratio_form_of_chi2_is_f_prime_less_a_constant():
+def test_ratio_form_of_chi2_is_f_prime_minus_a_constant():
     r = jnp.linspace(-3, 5, 17)
     form = DIVERGENCES["chi2"].output_derivative("ratio")
     np.testing.assert_allclose(form(r), F_PRIME["chi2"](np.asarray(r)) + 2, rtol=1e-6, atol=1e-6)
@@ -122,7 +122,7 @@ def test_output_forms_are_finite_for_extreme_outputs(name, parameterisation, dty
     assert jnp.isfinite(gradient).all()
 
 
-# Limits of the formulas: sigmoid and exp vanish or saturate at |o| = 1e4. Value, then gradient, at -1e4 and at 1e4.
+# At |o| = 1e4 the formulas have reached their limits. Each pair is the value and the gradient, at -1e4 and at 1e4.
 @pytest.mark.parametrize(
     ("name", "at_minus", "at_plus"),
     [
@@ -139,7 +139,7 @@ def test_output_forms_reach_their_limits(name, at_minus, at_plus, dtype):
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-def test_exponential_forms_reach_their_finite_side(dtype):
+def test_exponential_forms_reach_their_finite_limits(dtype):
     forms = (DIVERGENCES[name].output_derivative("log_ratio") for name in ("chi2", "jeffrey"))
     chi2, jeffrey = map(jax.value_and_grad, forms)
     np.testing.assert_array_equal(jnp.stack(chi2(jnp.asarray(-1e4, dtype))), 0)
@@ -155,7 +155,7 @@ def test_bounded_exp_is_exp_below_its_limit(dtype):
 
 
 def test_bounded_exp_continues_by_its_tangent():
-    # 3/4 of log(float32's largest number), 66.542; the tangent there is exp(limit) (1 + x - limit).
+    # The limit is 3/4 of the logarithm of the largest float32, 66.542; the tangent is exp(limit) (1 + x - limit).
     limit = 0.75 * np.log(np.finfo(np.float32).max.astype(np.float64))
     x = np.array([limit, 67, 100, 1e4])
     value, gradient = jax.vmap(jax.value_and_grad(bounded_exp))(jnp.asarray(x, jnp.float32))

@@ -1,4 +1,4 @@
-"""Eq. 9 of arXiv 2303.03714: the drift alone, flows whose moments are known in closed form, the bookkeeping."""
+"""Eq. 9 of arXiv 2303.03714: the drift, flows with known moments, random numbers, and trajectories."""
 
 import functools
 import inspect
@@ -8,15 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fdrl_jax import flow, rng
+from fdrl_jax import flow
 from fdrl_jax.divergences import DIVERGENCES
 from fdrl_jax.types import InputError
+from fdrl_jax.utils import rng
 
 pytestmark = pytest.mark.usefixtures("strict_promotion")
 
 
 def kl(ratio_fn, step_size, noise=0.0):
-    """KL is driven by log r itself, so `ratio_fn` is minus the potential of the drift."""
+    """Return the KL flow of log r = `ratio_fn`. Its f' is the identity, so the drift is -grad ratio_fn."""
     return flow.Dynamics(ratio_fn=ratio_fn, f_prime=lambda o: o, step_size=step_size, noise=noise)
 
 
@@ -37,7 +38,7 @@ def normal(shape, seed=1):
 
 
 def assert_moments(samples, mean, variance):
-    """Within four standard errors of the moments of as many independent normal draws."""
+    """Assert that mean and variance are within four standard errors of those of as many normal draws."""
     samples = np.asarray(samples, np.float64).ravel()
     assert abs(samples.mean() - mean) < 4 * np.sqrt(variance / samples.size)
     assert abs(samples.var() - variance) < 4 * variance * np.sqrt(2 / samples.size)
@@ -58,7 +59,7 @@ def test_drift_of_a_linear_ratio_under_chi2_is_constant():
     np.testing.assert_allclose(drift, np.tile([-2.0, 4.0, -1.0], (5, 1)), rtol=1e-6)
 
 
-# With log r(x) = a . x the drift is -c(r) a; c(r) by hand, as in the table of divergences.
+# For log r(x) = a . x the drift is -c(r) a, with c(r) as in the docstring of `divergences`.
 @pytest.mark.parametrize(
     ("name", "c"),
     [
@@ -110,7 +111,7 @@ def test_every_step_adds_noise_the_last_included():
 
 
 def test_quadratic_potential_is_a_discrete_ornstein_uhlenbeck_process():
-    # x_{k+1} = a x_k + nu xi with a = 1 - eta: a geometric mean, and a geometric series of variances.
+    # x_{k+1} = a x_k + nu xi with a = 1 - eta: the mean shrinks by a per step, and the variance is a geometric series.
     eta, nu, K = 0.1, 0.3, 15
     a = 1 - eta
     x = run(keys(20_000), 3 + 0.5 * normal((20_000, 1)), K, kl(half_square, eta, nu))
@@ -133,18 +134,18 @@ def test_noiseless_flow_converges_with_order_one():
 
 
 def test_noisy_flow_converges_weakly_with_order_one():
-    # nu = sqrt(2 gamma eta), gamma = 1, log r = x^2 / 2: N(0, 1) is stationary for the SDE; for the scheme it is
-    # N(0, nu^2 / (1 - (1 - eta)^2)) = N(0, 1 / (1 - eta / 2)), wrong by eta / 2 + O(eta^2).
+    # nu = sqrt(2 gamma eta), gamma = 1, log r = x^2 / 2. The stationary distribution of the SDE is N(0, 1), that of the
+    # scheme N(0, nu^2 / (1 - (1 - eta)^2)) = N(0, 1 / (1 - eta / 2)). The error of its variance is eta / 2 + O(eta^2).
     biases = []
     for eta in (0.5, 0.25, 0.125):
         x = run(keys(40_000), normal((40_000, 4)), int(4 / eta), kl(half_square, eta, float(np.sqrt(2 * eta))))
         assert_moments(x, mean=0, variance=1 / (1 - eta / 2))
         biases.append(np.asarray(x, np.float64).var() - 1)
-    # Exactly 2.33 and 2.14 for these eta; 0.4 is four standard errors of the second.
+    # The exact ratios are 2.33 and 2.14; 0.4 is four standard errors of the second.
     np.testing.assert_allclose(np.divide(biases[:-1], biases[1:]), [7 / 3, 15 / 7], atol=0.4)
 
 
-# --- random numbers, and cutting a flow in pieces ---
+# --- random numbers, and flows simulated in several parts ---
 
 
 def test_a_sample_does_not_depend_on_its_batch():
@@ -163,7 +164,7 @@ def test_two_pieces_equal_one_run_exactly(cut):
     np.testing.assert_array_equal(pieces, run(keys(5), x, 7, noisy))
 
 
-def test_no_steps_return_x():
+def test_zero_steps_return_x():
     x = normal((5, 2))
     np.testing.assert_array_equal(flow.simulate(keys(5), x, num_steps=0, **kl(half_square, 0.1, 0.5)), x)
 

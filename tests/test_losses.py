@@ -9,7 +9,7 @@ from fdrl_jax.losses import LOSSES, PARAMETERISATION
 
 pytestmark = pytest.mark.usefixtures("strict_promotion")
 
-# (data term, flow term) in float64. -log sigmoid(o) = log(1 + exp(-o)).
+# The data term and the flow term in float64; -log sigmoid(o) = log(1 + exp(-o)).
 FORMULAS = {
     "lsif": (lambda o: 0.5 * o**2, lambda o: -o),
     "lr": (lambda o: np.logaddexp(0, o), lambda o: np.logaddexp(0, -o)),
@@ -30,7 +30,7 @@ def test_terms_match_their_formulas(name):
         np.testing.assert_allclose(term, formula(o), rtol=5e-6)
 
 
-# By hand: 0.5 o^2, |o| or 0 for the logistic, exp(-1e4) = 0. KLIEP's exp(1e4) is bounded: only finite is promised.
+# Derived by hand: 0.5 o^2; |o| or 0 for the logistic loss; exp(-1e4) = 0. None: KLIEP's exp(1e4) only has to be finite.
 @pytest.mark.parametrize(
     ("name", "o", "data_term", "flow_term"),
     [
@@ -60,7 +60,7 @@ def test_terms_keep_the_shapes_of_their_own_inputs(name, data, flow):
     assert (data_term.shape, flow_term.shape) == (data, flow)
 
 
-# p = N(0, 1) and q = N(0.5, 0.8^2), by the midpoint rule: weights of E_p and E_q, and log(q / p) in closed form.
+# p = N(0, 1) and q = N(0.5, 0.8^2): the weights of a Riemann sum for E_p and E_q, and log(q / p) in closed form.
 X = np.linspace(-6, 6, 400)
 P = np.exp(-(X**2) / 2) / np.sqrt(2 * np.pi) * (X[1] - X[0])
 Q = np.exp(-(((X - 0.5) / 0.8) ** 2) / 2) / (0.8 * np.sqrt(2 * np.pi)) * (X[1] - X[0])
@@ -79,7 +79,7 @@ def true_output(name):
 @pytest.mark.parametrize("name", LOSSES)
 def test_expected_loss_is_stationary_at_the_true_ratio(name):
     gradient = jax.grad(expected_loss, argnums=1)(name, true_output(name))
-    # Relative to the two terms of each component, which cancel.
+    # The two terms of each component cancel; the error is relative to their size.
     np.testing.assert_array_less(np.abs(gradient) / (P + Q), 1e-5)
 
 

@@ -1,6 +1,6 @@
 """The number of flow steps K against quality at equal FLOPs, on digits: a shorter flow leaves more training steps.
 
-    python -m benchmarks.ablations flow_length
+    python -m benchmarks.quality.ablations flow_length
     python main.py --config=configs/ablations/flow_length.py:k5 --workdir=runs/k5
 
 Steps are of one size, eta = 3, so a shorter flow also reaches less far. Sampling adds a fifth of K, as

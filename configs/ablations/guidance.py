@@ -1,6 +1,6 @@
 """Does the flow in training matter? The paper's central claim (sections 3.1 and 3.2), on digits.
 
-    python -m benchmarks.ablations guidance
+    python -m benchmarks.quality.ablations guidance
     python main.py --config=configs/ablations/guidance.py:stale --workdir=runs/stale
 
 `fdrl` trains the ratio on the particles as they flow, `stale` on the prior's draws alone (Fig. 2); both are sampled the

@@ -1,6 +1,6 @@
 """Each loss with each divergence it can drive (Table 1 has four of them), on digits.
 
-    python -m benchmarks.ablations pairing
+    python -m benchmarks.quality.ablations pairing
     python main.py --config=configs/ablations/pairing.py:lr-kl --workdir=runs/lr-kl
 
 The step size is that of LSIF-chi2 for all; it was tuned for none. The results are in `docs/ablations.md`.

@@ -1,6 +1,6 @@
 """Does the network in bfloat16 cost quality? On digits; not in the paper.
 
-    python -m benchmarks.ablations precision
+    python -m benchmarks.quality.ablations precision
     python main.py --config=configs/ablations/precision.py:bf16 --workdir=runs/bf16
 
 `bf16` runs the network in bfloat16; parameters, particles and updates stay float32. The same seeds, so the same data,

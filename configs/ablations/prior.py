@@ -1,6 +1,6 @@
 """Data-dependent prior (Eq. 8) against the uniform one (Table 1), on digits.
 
-    python -m benchmarks.ablations prior
+    python -m benchmarks.quality.ablations prior
     python main.py --config=configs/ablations/prior.py:uniform --workdir=runs/uniform
 
 The results are in `docs/ablations.md`.

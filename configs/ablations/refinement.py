@@ -1,6 +1,6 @@
 """K + kappa steps of sampling against K (section 4.2, Fig. 5), on digits: one training, sampled with each kappa.
 
-    python -m benchmarks.ablations refinement
+    python -m benchmarks.quality.ablations refinement
     python main.py --config=configs/ablations/refinement.py:kappa5 --workdir=runs/kappa5
 
 The results are in `docs/ablations.md`.

@@ -1,4 +1,4 @@
-"""Endless 2-D data sets: every batch is drawn afresh."""
+"""Endless 2-D data sets, which draw new points for every batch."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ class PointDataset:
     """Batches drawn from a distribution in the plane.
 
     Attributes:
-      draw: (count, generator) -> points [count, 2], float64 or float32.
+      draw: function (count, generator) -> points [count, 2], float64 or float32.
     """
 
     draw: Callable[[int, np.random.Generator], Points]
@@ -24,7 +24,7 @@ class PointDataset:
         return (2,)
 
     def batch(self, seed: int, step: int, size: int, rows: slice = slice(None)) -> Points:
-        """[size, 2] float32, of it `rows`; batches of different steps are independent."""
+        """Return the `rows` of the batch of `step`, [size, 2] float32; batches of different steps are independent."""
         return self.draw(size, np.random.default_rng([seed, step])).astype(np.float32)[rows]
 
 
@@ -35,7 +35,7 @@ def gaussian(mean: tuple[float, float], variance: float) -> PointDataset:
 
 def swissroll(noise: float = 0.25) -> PointDataset:
     """Coordinates 0 and 2 of scikit-learn's Swiss roll, divided by 7.5 (Fig. 10 and the authors' code)."""
-    from sklearn.datasets import make_swiss_roll  # Imported here: it takes a second, and other data sets do without.
+    from sklearn.datasets import make_swiss_roll  # Imported here because it takes a second, which only this set needs.
 
     def draw(n: int, generator: np.random.Generator) -> Points:
         points, _ = make_swiss_roll(n, noise=noise, random_state=int(generator.integers(2**32)))

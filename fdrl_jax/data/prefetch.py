@@ -1,4 +1,4 @@
-"""Loading ahead in a thread, so that the accelerator does not wait for the host."""
+"""Loading batches ahead of time in a thread, so that the accelerator does not wait for the host."""
 
 import queue
 import threading
@@ -9,16 +9,16 @@ T = TypeVar("T")
 
 
 def prefetch(load: Callable[[int], T], start: int, stop: int, depth: int = 2) -> Generator[T, None, None]:
-    """load(start), ..., load(stop - 1) in order, up to `depth` of them ahead of the consumer.
+    """Yield load(start), ..., load(stop - 1) in order, computing up to `depth` of them ahead of the consumer.
 
-    `load` runs in one thread of its own, so it needs no locks. What it raises is raised here, in its turn. The thread
-    ends when the iterator is closed or collected.
+    `load` runs in one thread of its own, so it needs no locks. An exception that it raises for a step is raised here
+    when that step's result is asked for. The thread ends when the iterator is closed or collected.
 
     Args:
-      load: from a step to whatever is wanted at it.
-      start: first step.
+      load: function from a step to its result.
+      start: the first step.
       stop: one past the last step.
-      depth: how many results may wait; each takes its memory.
+      depth: number of results that may wait in memory.
     """
     results: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(maxsize=depth)
     closed = threading.Event()
@@ -36,7 +36,7 @@ def prefetch(load: Callable[[int], T], start: int, stop: int, depth: int = 2) ->
         for step in range(start, stop):
             try:
                 item: tuple[T | None, BaseException | None] = (load(step), None)
-            except BaseException as error:  # Whatever it is, the consumer has to see it.
+            except BaseException as error:  # The consumer raises it, whatever its type.
                 item = (None, error)
             if not put(item) or item[1] is not None:
                 return
@@ -48,7 +48,7 @@ def prefetch(load: Callable[[int], T], start: int, stop: int, depth: int = 2) ->
             value, error = results.get()
             if error is not None:
                 raise error
-            yield value  # type: ignore[misc]  # None only beside an error, or where `load` returns it.
+            yield value  # type: ignore[misc]  # It is None only with an error, or if `load` returns None.
     finally:
         closed.set()
         thread.join()

@@ -1,4 +1,4 @@
-"""A part of the images of a reader."""
+"""Subsets of the images of a reader: every n-th image, or the images of one class."""
 
 from dataclasses import dataclass
 
@@ -15,9 +15,9 @@ class Subset:
     """A reader of some images of `whole`, in the order of `indices`.
 
     Attributes:
-      whole: what is chosen from.
-      indices: into it.
-      choice: what was chosen, in a word: part of the signature.
+      whole: the reader from which images are chosen.
+      indices: indices of the chosen images in `whole`.
+      choice: short description of the choice, which is part of the signature.
     """
 
     whole: Reader
@@ -42,20 +42,20 @@ class Subset:
 
 
 def every_nth(whole: Reader, first: int, n: int) -> Subset:
-    """Every `n`-th image, from image `first` on: disjoint parts for one `n`."""
+    """Choose every `n`-th image, starting at image `first`. The subsets of first = 0, ..., n - 1 are disjoint."""
     return Subset(whole, range(first, len(whole), n), f"{first}/{n}")
 
 
 def of_class(whole: Reader, label: int) -> Subset:
-    """The images of one class.
+    """Choose the images of one class.
 
     Raises:
-      InputError: the files say no classes, or have no image of that one.
+      InputError: the files have no labels, or no image of that class.
     """
     if whole.labels is None:
         raise InputError(
-            f"config.data.label = {label} chooses a class, and there are no labels beside the images ("
-            f"{whole.name(0)} is the first): leave it out, or put the labels' file there"
+            f"config.data.label = {label} chooses a class, but the images have no labels (the first is "
+            f"{whole.name(0)}): leave it out, or add the file of labels to the images"
         )
     indices = np.flatnonzero(whole.labels == label)
     if not len(indices):

@@ -1,7 +1,7 @@
-"""From an image as it is in its file to uint8 [size, size, channels].
+"""Transform of a decoded image to uint8 [size, size, channels]: torchvision's resize, centre crop and padding.
 
-Resize, centre crop and pad are those of torchvision's transforms v1 on PIL images, bit for bit (Pillow's antialiased
-bilinear filter and torchvision's rounding of sizes and offsets); tests/data/make_torchvision_resize.py compares.
+They equal torchvision's transforms v1 on PIL images bit for bit (Pillow's antialiased bilinear filter and torchvision's
+rounding of sizes and offsets). tests/goldens/make_torchvision_resize.py computes torchvision's results.
 """
 
 import re
@@ -14,12 +14,12 @@ from PIL import Image
 
 from fdrl_jax.types import InputError
 
-# Of a decoded or resized image. Pillow's own limit: 256 MiB at 3 bytes a pixel.
+# Maximum number of pixels of a decoded or resized image. This is Pillow's own limit: 256 MiB at 3 bytes a pixel.
 MAX_PIXELS = 2**28 // 3
 
 _GREY = ("L", "1", "LA", "La")
 
-# How to undo what EXIF's tag 0x0112 says was done to the picture.
+# EXIF's tag for the orientation, and the operation that makes an image of each orientation upright.
 _ORIENTATION = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -33,16 +33,16 @@ _UPRIGHT = {
 
 
 class ImageError(ValueError):
-    """An image cannot be used. The message is one line that goes on from the image's name: "is grey and ..."."""
+    """An image cannot be used. The message is one line that continues after the image's name: "is grey and ..."."""
 
 
 class _Step(NamedTuple):
-    """One of a transform's steps.
+    """One step of a transform.
 
     Attributes:
-      name: of its function in `_APPLY`.
-      height: wanted; 0 where the step has no size.
-      width: wanted; None for a resize of the shorter side to `height`, aspect ratio kept.
+      name: name of its function in `_APPLY`.
+      height: height of the result; 0 for a step without a size.
+      width: width of the result; None for a resize of the shorter side to `height` that keeps the aspect ratio.
     """
 
     name: str
@@ -58,23 +58,23 @@ class _Step(NamedTuple):
 
 @dataclass(frozen=True)
 class Transform:
-    """`transform(image)` is uint8 [image_size, image_size, channels].
+    """A map from a decoded image to uint8 [image_size, image_size, channels].
 
-    First an image is made upright (EXIF), composited on white where it has transparency, and brought to grey or RGB (a
-    WebP, which has no grey mode, to grey where that is wanted and its channels are equal).
-    Then the steps of `spec`, torchvision's as text, separated by commas:
+    First an image is made upright (EXIF), composited on white if it has transparency, and converted to grey or RGB. (A
+    WebP, which has no grey mode, becomes grey if `channels` is 1 and its channels are equal.)
+    Then the steps of `spec` follow, which name torchvision's transforms and are separated by commas:
 
       resize:64         the shorter side to 64, keeping the aspect ratio
       resize:128x128    height x width, aspect ratio not kept
-      center_crop:140   the middle 140x140 (also HxW), with black around an image that is smaller
+      center_crop:140   the central 140x140 (also HxW), with black around an image that is smaller
       pad:32            black on both sides up to 32x32 (also HxW)
       rgb, grey         three equal channels from a grey image; the luma (ITU-R 601) of a colour one
 
     Attributes:
       spec: the steps, "" for none.
       image_size: height and width that an image must have after the steps.
-      channels: 1 (grey) or 3 (RGB), which an image must have after the steps: nothing is converted unasked.
-      steps: `spec`, parsed.
+      channels: 1 (grey) or 3 (RGB), which an image must have after the steps: only a step "rgb" or "grey" converts.
+      steps: the parsed steps of `spec`.
     """
 
     spec: str
@@ -84,10 +84,10 @@ class Transform:
 
     @classmethod
     def parse(cls, spec: str, image_size: int, channels: int) -> "Transform":
-        """The transform that `spec` spells.
+        """Parse the steps of `spec`.
 
         Raises:
-          InputError: `spec` has another step, or its last step never ends in `image_size`.
+          InputError: `spec` has an unknown step, or its last step cannot produce `image_size`.
         """
         steps = tuple(_parse_step(spec, text.strip()) for text in spec.split(",")) if spec.strip() else ()
         last = next((step for step in reversed(steps) if step.height), None)
@@ -112,15 +112,15 @@ class Transform:
         may_be_grey = self.channels == 1 and getattr(image, "format", None) == "WEBP"
         image = _grey_or_rgb(_upright(image))
         if may_be_grey and len({band.tobytes() for band in image.split()}) == 1:
-            image = image.getchannel(0)  # WebP has no grey mode: a grey picture comes back with three equal channels.
+            image = image.getchannel(0)  # WebP has no grey mode: a grey image is stored with three equal channels.
         for step in self.steps:
             image = _APPLY[step.name](image, step)
         channels = len(image.getbands())
         if channels != self.channels:
-            found, step_name = ("grey", "rgb") if channels == 1 else ("colour", "grey")
+            kind, step_name = ("grey", "rgb") if channels == 1 else ("colour", "grey")
             raise ImageError(
-                f"is {found} and config.data.channels = {self.channels}: set that to {channels}, or convert such "
-                f"images by a step '{step_name}' in config.data.transform"
+                f"is {kind} and config.data.channels = {self.channels}: set that to {channels}, or convert such "
+                f"images with a step '{step_name}' in config.data.transform"
             )
         if image.size != (self.image_size, self.image_size):
             raise ImageError(self._size_message(image.height, image.width))
@@ -150,7 +150,7 @@ def _parse_step(spec: str, text: str) -> _Step:
     if not match:
         raise InputError(
             f"config.data.transform = {spec!r} has a step {text!r}: steps are resize:64 (shorter side), resize:64x64, "
-            "center_crop:64, pad:64 (height x width, or both alike), rgb and grey, separated by commas"
+            "center_crop:64, pad:64 (height x width, or one number for both), rgb and grey, separated by commas"
         )
     name, height, width = match[1], int(match[2]), int(match[3]) if match[3] else None
     return _Step(name, height, width if name == "resize" else width or height)
@@ -166,13 +166,13 @@ def _check_array(image: np.ndarray) -> None:
 def _upright(image: Image.Image) -> Image.Image:
     try:
         method = _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # Damaged EXIF, of which Pillow raises nearly anything, says nothing of the orientation.
+    except Exception:  # For damaged EXIF Pillow raises nearly any type. The image is then taken as upright.
         method = None
     return image if method is None else image.transpose(method)
 
 
 def _grey_or_rgb(image: Image.Image) -> Image.Image:
-    """In mode L or RGB, transparency composited on white."""
+    """Convert to mode L or RGB, with transparency composited on white."""
     if image.mode in ("L", "RGB") and not image.has_transparency_data:
         return image
     if image.mode.startswith(("I", "F")):
@@ -189,7 +189,7 @@ def _grey_or_rgb(image: Image.Image) -> Image.Image:
 
 
 def _resize(image: Image.Image, step: _Step) -> Image.Image:
-    """torchvision.transforms.functional.resize."""
+    """Resize as torchvision.transforms.functional.resize does."""
     if step.width is None:
         short, long = sorted(image.size)
         longer = int(step.height * long / short)
@@ -202,7 +202,7 @@ def _resize(image: Image.Image, step: _Step) -> Image.Image:
 
 
 def _center_crop(image: Image.Image, step: _Step) -> Image.Image:
-    """torchvision.transforms.functional.center_crop."""
+    """Crop as torchvision.transforms.functional.center_crop does."""
     assert step.width is not None
     image = _padded(image, max(step.height, image.height), max(step.width, image.width))
     top, left = round((image.height - step.height) / 2), round((image.width - step.width) / 2)
@@ -217,7 +217,7 @@ def _pad(image: Image.Image, step: _Step) -> Image.Image:
 
 
 def _padded(image: Image.Image, height: int, width: int) -> Image.Image:
-    """Black on both sides; an odd pixel goes to the right and the bottom, as torchvision's center_crop has it."""
+    """Add black on both sides; an odd pixel goes to the right and the bottom, as in torchvision's center_crop."""
     if image.size == (width, height):
         return image
     padded = Image.new(image.mode, (width, height))

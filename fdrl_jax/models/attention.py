@@ -10,10 +10,11 @@ from fdrl_jax.types import InputError
 
 
 class Attention(nn.Module):
-    """x + gamma * attended, [batch, h, w, c] -> the same.
+    """Self-attention with a residual connection, x + gamma * attended: [batch, h, w, c] -> [batch, h, w, c].
 
-    Key, query and value are 1x1 convolutions to c // 8 channels, another one takes the result back to c; all have
-    biases. The softmax runs over the keys, with no 1 / sqrt(channels) factor. gamma starts at 0: the identity.
+    Key, query and value are 1x1 convolutions to c // 8 channels, and a fourth one maps the result back to c; all have
+    biases. The softmax runs over the keys, with no 1 / sqrt(channels) factor. gamma starts at 0, so that the layer
+    starts as the identity.
 
     Raises:
       InputError: there are fewer than 8 channels.
@@ -30,9 +31,9 @@ class Attention(nn.Module):
 
         key, query, value = project("key"), project("query"), project("value")
         logits = jnp.einsum("bqd,bkd->bqk", query, key)
-        # Large logits, unscaled as they are, lose too much in bfloat16.
-        wide = jnp.float32 if logits.dtype == jnp.bfloat16 else logits.dtype
-        weights = jax.nn.softmax(logits.astype(wide), axis=-1)
+        # The softmax is computed in float32 at least: unscaled logits are large, and bfloat16 loses too much of them.
+        softmax_dtype = jnp.float32 if logits.dtype == jnp.bfloat16 else logits.dtype
+        weights = jax.nn.softmax(logits.astype(softmax_dtype), axis=-1)
         attended = jnp.einsum("bqk,bkd->bqd", weights.astype(x.dtype), value).reshape(batch, h, w, c // 8)
         gamma = self.param("gamma", nn.initializers.zeros, ())
         return gamma * Conv(c, size=1, use_bias=True, name="out")(attended) + x

@@ -1,4 +1,4 @@
-"""A small convolutional classifier, for class-conditional sampling."""
+"""The image classifier of class-conditional sampling: the trunk of the ratio's ResNet with a head of logits."""
 
 from typing import Any
 
@@ -11,12 +11,12 @@ from fdrl_jax.models.resnet import Block, Stage
 
 
 class CNN(nn.Module):
-    """The ratio's ResNet (`models.ResNet`) with a row of logits for its head: [batch, h, w, c] -> [batch, classes].
+    """The layers of `models.ResNet` with a logit for each class: [batch, h, w, c] -> [batch, classes].
 
     Attributes:
-      stem: channels of the stem.
-      stages: the stage table, from the image to the head.
-      classes: how many.
+      stem: number of channels of the stem.
+      stages: stage table, from the image to the head.
+      classes: number of classes.
     """
 
     stem: int
@@ -32,9 +32,9 @@ class CNN(nn.Module):
         return Dense(self.classes, name="head")(x.mean(axis=(1, 2)))
 
     def start(self, key: Key[Array, ""], event_shape: tuple[int, ...]) -> Any:
-        """Its parameters before training, float32, for images of that shape."""
+        """Draw initial parameters, float32, for images of shape `event_shape`."""
         return self.init(key, jnp.zeros((1, *event_shape)))["params"]
 
     def logits(self, params: Any, x: Float[Array, "batch h w c"]) -> Float[Array, "batch classes"]:
-        """Logits at parameters `params`."""
+        """Return the logits at parameters `params`."""
         return jnp.asarray(self.apply({"params": params}, x))

@@ -1,35 +1,26 @@
-"""Linen layers with PyTorch's default initialisation, U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
-
-Flax's default (LeCun normal) has sqrt(3) times its standard deviation and trains differently.
-"""
+"""Dense and convolutional Linen layers with PyTorch's default initialisation (`models.initialisation`)."""
 
 import math
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float
 
 from fdrl_jax.models.conv import PREPARED, conv2d
-
-
-def uniform_fan_in(key: Key[Array, ""], shape: tuple[int, ...], fan_in: int) -> Float[Array, "..."]:
-    """U(-1/sqrt(fan_in), 1/sqrt(fan_in)), float32."""
-    bound = 1 / math.sqrt(fan_in)
-    return jax.random.uniform(key, shape, jnp.float32, -bound, bound)
+from fdrl_jax.models.initialisation import uniform_fan_in
 
 
 def leaky_relu(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Slope 0.2 below zero, in every network of the paper."""
+    """LeakyReLU with slope 0.2 below zero, as in every network of the paper."""
     return jax.nn.leaky_relu(x, 0.2)
 
 
 class Dense(nn.Module):
-    """x @ kernel + bias, [batch, in] -> [batch, features].
+    """A dense layer, x @ kernel + bias: [batch, in] -> [batch, features].
 
     Attributes:
       features: output width.
-      bias_value: start the bias at this constant instead of at random.
+      bias_value: constant initial value of the bias; None draws it at random.
     """
 
     features: int
@@ -47,7 +38,16 @@ class Dense(nn.Module):
 
 
 class Conv(nn.Module):
-    """A square convolution, zero padding k // 2: [batch, h, w, in] -> [batch, h/s, w/s, features]."""
+    """A square convolution with zero padding size // 2: [batch, h, w, in] -> [batch, h/stride, w/stride, features].
+
+    Computed by `models.conv.conv2d`.
+
+    Attributes:
+      features: number of output channels.
+      size: side of the kernel, odd.
+      stride: stride in rows and columns.
+      use_bias: whether a bias is added.
+    """
 
     features: int
     size: int = 3
@@ -59,8 +59,9 @@ class Conv(nn.Module):
         shape = (self.size, self.size, x.shape[-1], self.features)
         fan_in = math.prod(shape[:3])
         kernel = self.param("kernel", uniform_fan_in, shape, fan_in)
-        known = self.has_variable("params", PREPARED)
-        x = conv2d(x, kernel, self.stride, self.get_variable("params", PREPARED) if known else None)
+        # `with_prepared` stores what is computed from the kernel alone next to it, among the parameters.
+        is_prepared = self.has_variable("params", PREPARED)
+        x = conv2d(x, kernel, self.stride, self.get_variable("params", PREPARED) if is_prepared else None)
         if self.use_bias:
             x = x + self.param("bias", uniform_fan_in, (self.features,), fan_in)[None, None, None]
         return x

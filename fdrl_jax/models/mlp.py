@@ -1,4 +1,4 @@
-"""Fully connected ratio estimator, for points."""
+"""The fully connected ratio estimator, for points."""
 
 import flax.linen as nn
 from jaxtyping import Array, Float
@@ -8,11 +8,11 @@ from fdrl_jax.types import Output
 
 
 class MLP(nn.Module):
-    """Dense layers of the given widths with LeakyReLU(0.2) after each, then dense to one output.
+    """Dense layers with LeakyReLU(0.2) after each, then a dense layer to one output.
 
     Attributes:
       width: widths of the hidden layers; the paper's Swiss roll uses (64, 64, 64, 64).
-      head_bias: what the last bias starts at; None as PyTorch does.
+      head_bias: initial bias of the last layer; None draws it as PyTorch does.
     """
 
     width: tuple[int, ...]

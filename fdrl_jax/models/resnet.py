@@ -1,4 +1,4 @@
-"""Residual ratio estimators for images, built from a stage table (Table 3 of arXiv 2303.03714)."""
+"""The residual ratio estimator for images, built from a stage table (Table 3 of arXiv 2303.03714)."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from fdrl_jax.types import InputError, Output
 
 
 class Stage(NamedTuple):
-    """`blocks` residual blocks of `width` channels, the first of them with `stride`."""
+    """A row of the stage table: `blocks` residual blocks of `width` channels, the first of them with `stride`."""
 
     width: int
     blocks: int
@@ -19,7 +19,7 @@ class Stage(NamedTuple):
 
 
 class Block(nn.Module):
-    """conv(stride) - LReLU - conv, plus the shortcut, then LReLU; no normalisation.
+    """A residual block, conv(stride) - LReLU - conv, plus the shortcut, then LReLU; no normalisation.
 
     The shortcut is a 1x1 convolution with the same stride where the shape changes, else the identity.
     """
@@ -40,13 +40,13 @@ class ResNet(nn.Module):
     """3x3 stem, LReLU (not in Table 3, but in the authors' code), stages of blocks, mean over pixels, dense to one.
 
     Attributes:
-      stem: channels of the stem.
-      stages: the stage table, from the image to the head.
-      head_bias: what the head's bias starts at; None as PyTorch does.
-      attention: the stage, counted from 1, that self-attention follows; 0 for none.
+      stem: number of channels of the stem.
+      stages: stage table, from the image to the head.
+      head_bias: initial bias of the head; None draws it as PyTorch does.
+      attention: number of the stage, counted from 1, that self-attention follows; 0 for none.
 
     Raises:
-      InputError: there is no such stage.
+      InputError: `attention` is not the number of a stage.
     """
 
     stem: int

@@ -1,7 +1,8 @@
-"""Source distributions q' of the flow: each a frozen pytree with `sample(keys) -> [batch, *event]` float32.
+"""Priors: the source distributions q' from which the flow starts.
 
-Row i of a draw depends on key i alone. Arrays of a prior are pytree leaves, so it can be passed
-to a compiled function; shapes and scalars are static.
+A `Prior` is a frozen pytree with `sample(keys) -> [batch, *event]` float32, where row i of a draw depends on key i
+alone. The arrays of a prior are pytree leaves, so that it can be passed to a compiled function; shapes and scalars are
+static. `HostGaussian` and `FixedImages` take the place of a prior outside compiled functions.
 """
 
 from typing import Protocol, runtime_checkable
@@ -9,28 +10,30 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Array, Float
 
-from fdrl_jax.priors.drawn import Drawn as Drawn
+from fdrl_jax.priors.bures_wasserstein import bures_wasserstein as bures_wasserstein
+from fdrl_jax.priors.bures_wasserstein import prior_distance as prior_distance
 from fdrl_jax.priors.empirical import Empirical as Empirical
+from fdrl_jax.priors.fixed_images import FixedImages as FixedImages
 from fdrl_jax.priors.gaussian import Gaussian as Gaussian
 from fdrl_jax.priors.gaussian import condition as condition
 from fdrl_jax.priors.gaussian import fit_gaussian as fit_gaussian
-from fdrl_jax.priors.generated import Generated as Generated
-from fdrl_jax.priors.given import Given as Given
+from fdrl_jax.priors.generator import GeneratorPrior as GeneratorPrior
+from fdrl_jax.priors.host_gaussian import HostGaussian as HostGaussian
 from fdrl_jax.priors.low_rank import LowRankGaussian as LowRankGaussian
 from fdrl_jax.priors.low_rank import fit_low_rank as fit_low_rank
 from fdrl_jax.priors.low_rank import reduce_rank as reduce_rank
-from fdrl_jax.priors.placement import HostGaussian as HostGaussian
 from fdrl_jax.priors.placement import device_memory as device_memory
 from fdrl_jax.priors.placement import place as place
 from fdrl_jax.priors.placement import placement as placement
-from fdrl_jax.priors.simple import Normal as Normal
-from fdrl_jax.priors.simple import Uniform as Uniform
+from fdrl_jax.priors.precomputed import Precomputed as Precomputed
+from fdrl_jax.priors.uniform_and_normal import Normal as Normal
+from fdrl_jax.priors.uniform_and_normal import Uniform as Uniform
 from fdrl_jax.types import Keys, Particles
 
 
 @runtime_checkable
 class Prior(Protocol):
-    """What the rest of the package asks of a prior."""
+    """The interface of a prior."""
 
     @property
     def event_shape(self) -> tuple[int, ...]: ...
@@ -40,7 +43,10 @@ class Prior(Protocol):
 
 @runtime_checkable
 class Whitened(Protocol):
-    """A prior that is a map of standard normal vectors, between which draws can be interpolated."""
+    """The interface of a prior whose draws are a map of standard normal vectors.
+
+    Two draws of such a prior can be interpolated: through the vectors that they are made from.
+    """
 
     @property
     def event_shape(self) -> tuple[int, ...]: ...

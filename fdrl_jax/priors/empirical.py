@@ -7,20 +7,20 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, UInt8
 
-from fdrl_jax import rng
-from fdrl_jax.pixels import to_float
 from fdrl_jax.types import Keys, Particles
+from fdrl_jax.utils import rng
+from fdrl_jax.utils.pixel_scaling import to_float
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Empirical:
-    """The empirical law of `images`: one of them at random, with replacement, plus noise.
+    """The empirical distribution of `images`: one of them, drawn uniformly with replacement, plus noise.
 
     Attributes:
-      images: uint8 [n, H, W, C].
-      noise: standard deviation of Gaussian noise added to the pixels in [-1, 1], not clipped after. The authors add
-        it to both domains; the paper is silent.
+      images: the images, uint8 [n, H, W, C].
+      noise: standard deviation of Gaussian noise added to the pixels in [-1, 1], not clipped after. The authors' code
+        adds it to both domains; the paper does not mention it.
       flip: mirror each draw left to right with probability 1/2.
     """
 
@@ -33,10 +33,10 @@ class Empirical:
         return self.images.shape[1:]
 
     def sample(self, keys: Keys) -> Particles:
-        """Draws [batch, H, W, C] float32, one a key."""
-        index, mirrored, noise = (rng.fold_in(keys, i) for i in range(3))
-        chosen = jax.vmap(lambda key: jax.random.randint(key, (), 0, len(self.images)))(index)
-        x = to_float(jnp.asarray(self.images)[chosen])
+        """Return one draw for each key, [batch, H, W, C] float32."""
+        index_keys, flip_keys, noise_keys = (rng.fold_in(keys, i) for i in range(3))
+        indices = jax.vmap(lambda key: jax.random.randint(key, (), 0, len(self.images)))(index_keys)
+        x = to_float(jnp.asarray(self.images)[indices])
         if self.flip:
-            x = jnp.where(jax.vmap(jax.random.bernoulli)(mirrored)[:, None, None, None], x[:, :, ::-1], x)
-        return x + self.noise * rng.normal(noise, self.event_shape) if self.noise else x
+            x = jnp.where(jax.vmap(jax.random.bernoulli)(flip_keys)[:, None, None, None], x[:, :, ::-1], x)
+        return x + self.noise * rng.normal(noise_keys, self.event_shape) if self.noise else x

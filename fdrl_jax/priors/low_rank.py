@@ -1,4 +1,4 @@
-"""The data-dependent prior in r directions and a standard deviation for each pixel: r/D of the exact one's size."""
+"""The data-dependent prior as r directions and a standard deviation for each pixel: r/D of the exact prior's size."""
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -9,24 +9,24 @@ import numpy as np
 from jaxtyping import Array, Float, Float32, Float64
 from scipy import linalg
 
-from fdrl_jax import rng
-from fdrl_jax.priors import streaming
-from fdrl_jax.priors.streaming import Examples
+from fdrl_jax.priors import example_blocks
+from fdrl_jax.priors.example_blocks import Examples
 from fdrl_jax.types import InputError, Keys, Particles
+from fdrl_jax.utils import rng
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class LowRankGaussian:
-    """N(mean, basis basis^T + diag(residual^2)), its draws clipped to [-clip, clip].
+    """N(mean, basis basis^T + diag(residual^2)), with draws clipped to [-clip, clip].
 
     Attributes:
-      mean: [*event] float32.
+      mean: the mean, [*event] float32.
       basis: leading principal axes of the flattened event, each times its standard deviation, the largest first;
         [D, r] float32.
-      residual: standard deviation of what is left in each pixel, [*event] float32.
-      clip: None draws from the Gaussian itself.
-      spread: whether the large array lies in parts on several devices; see `priors.place`.
+      residual: standard deviation of each pixel that the basis does not explain, [*event] float32.
+      clip: bound of the draws, or None not to clip them.
+      spread: True if the rows of `basis` are sharded over several devices; see `priors.place`.
     """
 
     mean: Float[Array | np.ndarray, "*event"]
@@ -40,31 +40,31 @@ class LowRankGaussian:
         return self.mean.shape
 
     def sample(self, keys: Keys) -> Particles:
-        """Draws [batch, *event] float32, one a key."""
+        """Return one draw for each key, [batch, *event] float32."""
         directions, pixels = (rng.fold_in(keys, i) for i in range(2))
         return self._draws(rng.normal(directions, (self.basis.shape[1],)), rng.normal(pixels, self.event_shape))
 
     @property
     def normal_size(self) -> int:
-        """Values in a row of `from_normal`: one a direction, then one a pixel."""
+        """The number of values in a row of `from_normal`: one for each direction, then one for each pixel."""
         return self.basis.shape[1] + self.mean.size
 
     def from_normal(self, z: Float[Array | np.ndarray, "batch d"]) -> Particles:
-        """mean + basis z[:r] + residual z[r:], clipped: draws where z is standard normal."""
+        """Return mean + basis z[:r] + residual z[r:], clipped: draws if z is standard normal."""
         directions, pixels = jnp.split(jnp.asarray(z), [self.basis.shape[1]], axis=1)
         return self._draws(directions, pixels.reshape(-1, *self.event_shape))
 
     def _draws(self, directions: Float[Array, "batch r"], pixels: Particles) -> Particles:
-        # HIGHEST: by default a TPU multiplies in bfloat16, which loses the small eigenvalues.
+        # By default a TPU multiplies in bfloat16, which loses the small eigenvalues.
         flat = jnp.matmul(directions, self.basis.T, precision=jax.lax.Precision.HIGHEST)
-        left = jnp.multiply(self.residual[None], pixels)
-        x = jnp.add(self.mean[None], flat.reshape(-1, *self.event_shape) + left)
+        noise = jnp.multiply(self.residual[None], pixels)
+        x = jnp.add(self.mean[None], flat.reshape(-1, *self.event_shape) + noise)
         return x if self.clip is None else jnp.clip(x, -self.clip, self.clip)
 
     def variance_kept(self) -> float:
-        """Share of the total variance, jitter included, that lies in the basis."""
-        kept, left = (float(np.square(x, dtype=np.float64).sum()) for x in (self.basis, self.residual))
-        return kept / (kept + left) if kept else 0.0
+        """The share of the total variance, jitter included, that the basis explains."""
+        kept, rest = (float(np.square(x, dtype=np.float64).sum()) for x in (self.basis, self.residual))
+        return kept / (kept + rest) if kept else 0.0
 
 
 def fit_low_rank(
@@ -76,41 +76,41 @@ def fit_low_rank(
     progress: bool = False,
     power: int = 2,
 ) -> LowRankGaussian:
-    """The `rank` leading principal axes of `data`, and the exact variance of each pixel.
+    """Fit the `rank` leading principal axes of `data`, and the exact variance of each pixel.
 
-    A randomised range finder with `power` power iterations (Halko, Martinsson and Tropp, 2011, arXiv 0909.4061,
-    Algorithms 4.3 and 5.5), each step a pass over the data: `power` + 2 passes, no [D, D] array, and in memory three
-    arrays a little larger than the basis and a block of examples.
+    The axes come from a randomised range finder with `power` power iterations (Halko, Martinsson and Tropp, 2011, arXiv
+    0909.4061, Algorithms 4.3 and 5.5), where each step is a pass over the data: `power` + 2 passes, no [D, D] array,
+    and in memory three arrays a little larger than the basis and a block of examples.
 
     Args:
       data: training examples [n, *event], uint8 pixels or floats in [-1, 1], neither flipped nor dequantised; anything
-        that can be sliced, a memory map for one.
-      rank: r, the columns of the basis.
-      jitter: added to the variance of each pixel, as in `fit_gaussian`.
-      clip: see `LowRankGaussian`.
-      seed: of the range finder.
+        that can be sliced, such as a memory map.
+      rank: r, the number of columns of the basis.
+      jitter: variance added to every pixel, as in `fit_gaussian`.
+      clip: bound of the draws, or None; see `LowRankGaussian`.
+      seed: seed of the range finder.
       progress: show progress bars.
-      power: more iterations bring the basis nearer to the leading principal axes.
+      power: number of power iterations; more bring the basis nearer to the leading principal axes.
 
     Raises:
-      InputError: no examples, non-finite values, or a rank that the data do not have.
+      InputError: there are no examples, values that are not finite, or `rank` is larger than that of the data can be.
     """
-    d, n = streaming.size(data), data.shape[0]
+    d, n = example_blocks.size(data), data.shape[0]
     if not 1 <= rank <= min(d, n - 1):
         raise InputError(
             f"prior.rank = {rank} must be from 1 to {min(d, n - 1)}: {n} examples of {d} values have no larger rank"
         )
     width = min(rank + max(16, rank // 16), d, n)
     q = np.random.default_rng(seed).standard_normal((d, width), np.float32)
-    # About nearly the mean, which is not known yet: the subspace is only the first guess.
-    applied = _apply(data, streaming.near_mean(data), q, "low rank, pass 1", progress, squares=True)
-    mean, variance = applied.mean, applied.variance
+    # The mean is not known yet, so the first pass is centred by an approximate mean: it only proposes a subspace.
+    result = _pass_over(data, example_blocks.near_mean(data), q, "low rank, pass 1", progress, squares=True)
+    mean, variance = result.mean, result.variance
     for i in range(power + 1):
-        # Not numpy's QR, which computes in float64: at d = 49152 and r = 1024 it takes 1.4 GiB more.
-        q = linalg.qr(applied.product, overwrite_a=True, mode="economic", check_finite=False)[0]
-        applied = _apply(data, mean.astype(np.float32), q, f"low rank, pass {i + 2}", progress)
-    scale, offset = streaming.units(data)
-    basis = _nystrom(applied.product, applied.core, rank) * np.float32(scale)
+        # numpy's QR computes in float64: at d = 49152 and r = 1024 it takes 1.4 GiB more than scipy's.
+        q = linalg.qr(result.product, overwrite_a=True, mode="economic", check_finite=False)[0]
+        result = _pass_over(data, mean.astype(np.float32), q, f"low rank, pass {i + 2}", progress)
+    scale, offset = example_blocks.units(data)
+    basis = _nystrom(result.product, result.core, rank) * np.float32(scale)
     mean, variance = mean * scale + offset, variance * scale**2 + jitter
     residual = np.sqrt(np.maximum(variance - np.square(basis, dtype=np.float64).sum(axis=1), 0))
     event = data.shape[1:]
@@ -127,22 +127,22 @@ def reduce_rank(
     seed: int = 0,
     power: int = 2,
 ) -> LowRankGaussian:
-    """The `rank` leading principal axes of N(mean, factor factor^T), and the exact variance of each pixel.
+    """Compute the `rank` leading principal axes of N(mean, factor factor^T), and the exact variance of each pixel.
 
-    As `fit_low_rank`, from an exact fit instead of its data: `power` + 1 products with the covariance, and in memory
-    beside `factor` a few arrays of the size of the basis.
+    This is `fit_low_rank` from an exact fit instead of its data: `power` + 1 products with the covariance, and in
+    memory, in addition to `factor`, a few arrays of the size of the basis.
 
     Args:
-      mean, factor, clip: of a `Gaussian`.
-      rank, seed, power: see `fit_low_rank`.
+      mean, factor, clip: fields of a `Gaussian`.
+      rank, seed, power: number of columns, seed and number of power iterations; see `fit_low_rank`.
 
     Raises:
-      InputError: the rank is not from 1 to the number of values.
+      InputError: `rank` is not from 1 to the number of values.
     """
     mean, factor = np.asarray(mean), np.asarray(factor)
     d = len(factor)
     if not 1 <= rank <= d:
-        raise InputError(f"prior.rank = {rank} must be from 1 to {d}, the values of an image")
+        raise InputError(f"prior.rank = {rank} must be from 1 to {d}, the number of values in an image")
     q = np.random.default_rng(seed).standard_normal((d, min(rank + max(16, rank // 16), d)), np.float32)
     for _ in range(power):
         q = linalg.qr(factor @ (factor.T @ q), overwrite_a=True, mode="economic", check_finite=False)[0]
@@ -153,8 +153,15 @@ def reduce_rank(
     return LowRankGaussian(mean, basis, residual.reshape(mean.shape).astype(np.float32), clip)
 
 
-class _Applied(NamedTuple):
-    """C q and q^T C q, with C the second moments about `shift`; the mean; the variances where asked for, else empty."""
+class _Pass(NamedTuple):
+    """Results of one pass over the data, with C the second moments about `shift`.
+
+    Attributes:
+      product: C q.
+      core: q^T C q.
+      mean: mean of the data.
+      variance: variance of each value, or empty if not asked for.
+    """
 
     product: Float32[np.ndarray, "d w"]
     core: Float64[np.ndarray, "w w"]
@@ -162,19 +169,19 @@ class _Applied(NamedTuple):
     variance: Float64[np.ndarray, " v"]
 
 
-def _apply(
+def _pass_over(
     data: Examples,
     shift: Float32[np.ndarray, " d"],
     q: Float32[np.ndarray, "d w"],
     label: str,
     progress: bool,
     squares: bool = False,
-) -> _Applied:
-    """One pass over the data. All in units of what is stored."""
+) -> _Pass:
+    """Multiply `q` by the second moments of the data in one pass over it, in the units of the stored values."""
     d, width = q.shape
     product, scratch = np.zeros((d, width), np.float32), np.empty((d, width), np.float32)
     core, total, square = np.zeros((width, width)), np.zeros(d), np.zeros(d if squares else 0)
-    for x in streaming.blocks(data, shift, label, progress):
+    for x in example_blocks.blocks(data, shift, label, progress):
         y = x @ q
         product += np.matmul(x.T, y, out=scratch)
         y64 = y.astype(np.float64)
@@ -185,16 +192,16 @@ def _apply(
     n = data.shape[0]
     delta = total / n
     product /= n
-    return _Applied(product, core / n, shift + delta, square / n - (delta**2)[: len(square)])
+    return _Pass(product, core / n, shift + delta, square / n - (delta**2)[: len(square)])
 
 
 def _nystrom(
     product: Float32[np.ndarray, "d w"], core: Float64[np.ndarray, "w w"], rank: int
 ) -> Float32[np.ndarray, "d r"]:
-    """B of the best rank-r B B^T <= C q (q^T C q)^+ q^T C (Tropp et al., 2017, arXiv 1706.05736).
+    """Compute B of the best rank-r B B^T <= C q (q^T C q)^+ q^T C (Tropp et al., 2017, arXiv 1706.05736).
 
-    This approximation of C from below leaves a positive semidefinite rest, so that no pixel gets more variance than
-    it has; q q^T C q q^T, from the same numbers, can give more and is further from C.
+    This approximates C from below: C - B B^T is positive semidefinite, so that no pixel gets more variance than it has.
+    q q^T C q q^T, computed from the same numbers, can have more and is further from C.
     """
     values, vectors = np.linalg.eigh(core)
     kept = values > np.finfo(np.float32).eps * values[-1]

@@ -1,7 +1,8 @@
-"""Images on disk, format by format: what is there is listed at once, pictures are decoded when they are read.
+"""Readers of images on disk, one module for each format.
 
-To add a format: a module here with a function that returns an `ArrayReader` (all pixels are at hand) or an
-`EncodedReader` (PNG, JPEG or WebP), or any other `Reader`; export it here.
+A reader lists its images when it is made, and decodes an image when that is read.
+To add a format: write a module here with a function that returns an `ArrayReader` (images in an array), an
+`EncodedReader` (PNG, JPEG or WebP), or any other `Reader`, and export the function here.
 """
 
 from fdrl_jax.data.readers.arrays import arrays as arrays

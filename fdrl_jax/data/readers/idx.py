@@ -15,47 +15,45 @@ from fdrl_jax.data.readers.base import (
     check_inside,
     choose_split,
     existing,
-    one_line,
     signature,
 )
+from fdrl_jax.data.readers.messages import one_line
 from fdrl_jax.types import InputError
-from fdrl_jax.untrusted import gunzip, read_bytes
+from fdrl_jax.utils.untrusted_files import gunzip, read_bytes
 
 _PREFIXES = {"train": "train", "test": "t10k"}
 _WANTED = (
-    "a folder with train-images-idx3-ubyte[.gz], or such a file (MNIST, or Fashion-MNIST of "
+    "a folder with train-images-idx3-ubyte[.gz], or such a file (MNIST, or Fashion-MNIST from "
     "https://github.com/zalandoresearch/fashion-mnist)"
 )
 
 
 def idx(path: str | os.PathLike[str], split: str = "train") -> ArrayReader:
-    """The images [n, h, w, 1] of MNIST or Fashion-MNIST, and their labels where the labels' file is there.
+    """Load the images of MNIST or Fashion-MNIST, uint8 [n, h, w, 1], and their labels if the file of labels exists.
 
     Args:
-      path: a folder with {train,t10k}-images-idx3-ubyte[.gz] ('.idx3' also), or one file of images, whose name then
-        counts and not `split`.
+      path: a folder with {train,t10k}-images-idx3-ubyte[.gz] (or '.idx3'), or one file of images, which is then read
+        whatever `split` is.
       split: "train" or "test".
 
     Raises:
-      InputError: no such file, or it is damaged.
+      InputError: there is no such file, or it is damaged.
     """
     choose_split(split, tuple(_PREFIXES))
-    found = existing(path, _WANTED)
-    images_file = _find(found, f"{_PREFIXES[split]}-images", 3) if found.is_dir() else found
+    root = existing(path, _WANTED)
+    images_file = _find(root, f"{_PREFIXES[split]}-images", 3) if root.is_dir() else root
     if images_file is None:
-        raise InputError(
-            f"{found} has no {_PREFIXES[split]}-images-idx3-ubyte[.gz]: config.data.path must be {_WANTED}"
-        )
-    if found.is_dir():
-        check_inside(found, images_file)
+        raise InputError(f"{root} has no {_PREFIXES[split]}-images-idx3-ubyte[.gz]: config.data.path must be {_WANTED}")
+    if root.is_dir():
+        check_inside(root, images_file)
     images = _read(images_file, "images", 3)
     files = [images_file]
     stem = re.sub(r"images[-.]idx3.*", "labels", images_file.name)
     labels_file = _find(images_file.parent, stem, 1)
     labels = None
     if labels_file is not None:
-        if found.is_dir():
-            check_inside(found, labels_file)
+        if root.is_dir():
+            check_inside(root, labels_file)
         files.append(labels_file)
         labels = _read(labels_file, "labels", 1).astype(np.int64)
         if len(labels) != len(images):

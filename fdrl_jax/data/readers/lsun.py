@@ -7,43 +7,46 @@ import weakref
 
 import lmdb
 
-from fdrl_jax.data.readers.base import EncodedReader, check_inside, existing, one_line, printable, signature
+from fdrl_jax.data.readers.base import EncodedReader, check_inside, existing, signature
+from fdrl_jax.data.readers.messages import one_line, printable
 from fdrl_jax.types import InputError
 
-_AGAIN = "get church_outdoor_train_lmdb.zip with https://github.com/fyu/lsun and unpack it"
-_WANTED = f"an LMDB folder such as church_outdoor_train_lmdb: {_AGAIN}"
+_DOWNLOAD = "get church_outdoor_train_lmdb.zip with https://github.com/fyu/lsun and unpack it"
+_WANTED = f"an LMDB folder such as church_outdoor_train_lmdb: {_DOWNLOAD}"
 
-# LMDB must not open a file twice in a process, and two data sets may well read one file.
+# Open LMDBs by path. LMDB must not open a file twice in a process, but two data sets may read the same file.
 _environments: "weakref.WeakValueDictionary[str, _Environment]" = weakref.WeakValueDictionary()
 _lock = threading.Lock()
 
 
 def lsun(path: str | os.PathLike[str]) -> EncodedReader:
-    """The images of one LMDB, in the order of their keys, as RGB.
+    """Open the images of one LMDB, in the order of their keys, as RGB.
 
     Args:
       path: a folder with data.mdb, such as church_outdoor_train_lmdb. It is opened read-only and without a lock file:
-        the disk may be read-only, and nobody may write to it meanwhile.
+        the disk may be read-only, and no process may write to the LMDB meanwhile.
 
     Raises:
-      InputError: no LMDB, one that is cut off, or an empty one.
+      InputError: there is no LMDB, or it is truncated or empty.
     """
-    found = existing(path, _WANTED)
-    file = found / "data.mdb"
+    folder = existing(path, _WANTED)
+    file = folder / "data.mdb"
     if not file.is_file():
-        inside = sorted(place.parent.name for place in found.glob("*/data.mdb")) if found.is_dir() else []
+        subfolders = sorted(path.parent.name for path in folder.glob("*/data.mdb")) if folder.is_dir() else []
         advice = (
-            f"give one of the folders in it: {', '.join(inside)}" if inside else f"config.data.path must be {_WANTED}"
+            f"give one of the folders in it: {', '.join(subfolders)}"
+            if subfolders
+            else f"config.data.path must be {_WANTED}"
         )
-        raise InputError(f"{found} has no data.mdb in it: {advice}")
-    check_inside(found, file)
-    environment = _environment(found)
+        raise InputError(f"{folder} has no data.mdb in it: {advice}")
+    check_inside(folder, file)
+    environment = _environment(folder)
     keys = environment.keys()
     if not keys:
-        raise InputError(f"{file} has no images in it: {_AGAIN}")
+        raise InputError(f"{file} has no images in it: {_DOWNLOAD}")
     return EncodedReader(
         len(keys),
-        lambda index: printable(f"{found} key {keys[index].decode(errors='backslashreplace')}"),
+        lambda index: printable(f"{folder} key {keys[index].decode(errors='backslashreplace')}"),
         lambda index: environment.value(keys[index]),
         signature([(file.name, file.stat())]),
         rgb=True,
@@ -51,10 +54,10 @@ def lsun(path: str | os.PathLike[str]) -> EncodedReader:
 
 
 class _Environment:
-    """An open LMDB; closed when nothing refers to it."""
+    """An open LMDB, which is closed when no object refers to it."""
 
     def __init__(self, folder: pathlib.Path) -> None:
-        # No readahead: training reads in any order. map_size: less than the file is taken as the file's size.
+        # Training reads in random order, so readahead does not help. LMDB raises map_size to the size of the file.
         self._lmdb = lmdb.open(str(folder), readonly=True, lock=False, readahead=False, meminit=False, create=False)
         last, page = self._lmdb.info()["last_pgno"], self._lmdb.stat()["psize"]
         size = (folder / "data.mdb").stat().st_size
@@ -68,10 +71,10 @@ class _Environment:
             return list(transaction.cursor().iternext(keys=True, values=False))
 
     def value(self, key: bytes) -> bytes:
-        with self._lmdb.begin() as transaction:  # One a call: a transaction belongs to one thread.
+        with self._lmdb.begin() as transaction:  # A transaction belongs to one thread, so each call has its own.
             value = transaction.get(key)
         if value is None:
-            raise KeyError("it was there before")
+            raise KeyError("the key was listed before but is missing now")
         return value
 
 
@@ -84,6 +87,6 @@ def _environment(folder: pathlib.Path) -> _Environment:
                 environment = _environments[real] = _Environment(folder)
             except (lmdb.Error, OSError) as error:
                 raise InputError(
-                    f"{folder / 'data.mdb'} is not an LMDB, or damaged ({one_line(error)}): {_AGAIN}"
+                    f"{folder / 'data.mdb'} is not an LMDB, or damaged ({one_line(error)}): {_DOWNLOAD}"
                 ) from None
         return environment

@@ -1,4 +1,4 @@
-"""Data sets that TensorFlow Datasets has prepared, read without TensorFlow."""
+"""Data sets prepared by TensorFlow Datasets (TFDS), read without TensorFlow."""
 
 import os
 import pathlib
@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from fdrl_jax.data.readers.base import one_line, signature
+from fdrl_jax.data.readers.base import signature
+from fdrl_jax.data.readers.messages import one_line
 from fdrl_jax.data.transform import ImageError
 from fdrl_jax.types import InputError
 
 
 class TfdsReader:
-    """The images of one split; see `tfds`."""
+    """The images of one split of a TFDS data set; see `tfds`."""
 
     labels = None
 
@@ -28,7 +29,7 @@ class TfdsReader:
     def read(self, index: int) -> np.ndarray:
         try:
             image = np.asarray(self._source[index]["image"])
-        except Exception as error:  # array_record's and the decoders' own.
+        except Exception as error:  # array_record and the decoders each raise errors of their own types.
             raise ImageError(f"cannot be read ({one_line(error)}): prepare the data set again") from None
         if image.dtype != np.uint8:
             raise ImageError(f"has {image.dtype} pixels: only uint8 can be read")
@@ -39,17 +40,17 @@ class TfdsReader:
 
 
 def tfds(name: str, split: str = "train") -> TfdsReader:
-    """The feature 'image' of a TFDS data set that was prepared as array_record.
+    """Open the feature 'image' of a TFDS data set that was prepared in the format array_record.
 
     Args:
-      name: as TFDS has it: "mnist", "lsun/bedroom", "celeb_a:2.1.0".
-      split: as TFDS has it: "train", "train[:80%]".
+      name: name of the data set in TFDS, such as "mnist", "lsun/bedroom", "celeb_a:2.1.0".
+      split: split in TFDS's notation, such as "train", "train[:80%]".
 
     Raises:
       InputError: TFDS is not installed, the data set was not prepared, or it has no images.
     """
     try:
-        import tensorflow_datasets  # Imported here: an extra, and slow to import.
+        import tensorflow_datasets  # Imported here because it is optional and slow to import.
     except ImportError as error:
         raise InputError(
             f"config.data.name = 'tfds' needs tensorflow_datasets ({one_line(error)}): pip install 'fdrl_jax[tfds]'"
@@ -59,8 +60,8 @@ def tfds(name: str, split: str = "train") -> TfdsReader:
         source = builder.as_data_source(split=split)
         features = list(builder.info.features)
         folder = pathlib.Path(os.fspath(builder.data_dir))
-    except Exception as error:  # TFDS raises its own, AssertionError and NotImplementedError among them.
-        reason = str(error).strip().split("\n")[0]  # The lines after it list a thousand data sets.
+    except Exception as error:  # TFDS raises many types, such as AssertionError and NotImplementedError.
+        reason = str(error).strip().split("\n")[0]  # The following lines list a thousand data sets.
         raise InputError(
             f"TFDS data set {name!r}, split {split!r}, cannot be read ({reason or type(error).__name__}): prepare it "
             f"where TensorFlow is installed, with tfds build {name} --file_format=array_record"

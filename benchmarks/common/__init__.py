@@ -1,0 +1,1 @@
+"""Modules that all benchmarks use: command-line arguments, the machine, and the measured networks."""

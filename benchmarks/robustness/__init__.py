@@ -1,0 +1,1 @@
+"""Tests of long and of interrupted training runs, which take minutes."""

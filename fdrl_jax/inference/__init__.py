@@ -1,0 +1,1 @@
+"""Uses of a trained model: sampling, classes, translation, refinement, interpolation and export."""

@@ -1,0 +1,1 @@
+"""Methods: the interface of what is trained and how (`base`), and FDRL as the first of them."""
